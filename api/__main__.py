@@ -1,0 +1,52 @@
+"""`python -m api`: one API process."""
+
+import argparse
+import os
+import socket
+from typing import Any
+
+import uvicorn
+
+from api.app import create_app
+from config import telemetry
+from config.load import load_settings
+
+
+class Server(uvicorn.Server):
+    """Tells whoever started it that requests are being answered."""
+
+    def __init__(self, config: uvicorn.Config, ready_fd: int | None) -> None:
+        super().__init__(config)
+        self._ready_fd = ready_fd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._ready_fd is not None and self.started:
+            os.write(self._ready_fd, b"ready\n")
+            os.close(self._ready_fd)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--fd", type=int, help="serve on this inherited, listening socket")
+    parser.add_argument(
+        "--ready-fd", type=int, help="file descriptor to which a line is written once requests are answered"
+    )
+    arguments = parser.parse_args()
+    settings = load_settings()
+    telemetry.configure(settings.log, process="api")
+    where: dict[str, Any] = {"host": settings.api.host, "port": settings.api.port}
+    config = uvicorn.Config(
+        create_app(settings),
+        **({"fd": arguments.fd} if arguments.fd is not None else where),
+        log_config=None,
+        access_log=False,  # paths carry ids and signed links
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(settings.api.shutdown_grace_seconds),
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    Server(config, arguments.ready_fd).run()
+
+
+main()

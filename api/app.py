@@ -1,0 +1,48 @@
+"""The HTTP application of one process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api import errors
+from api.guard import HostAndOriginGuard
+from api.routes import health, media, transcribe_jobs
+from config.settings import Settings
+from services.following import Hub
+from services.platform import open_platform
+
+DESCRIPTION = """
+Send a recording, follow the job, read the transcript.
+
+    curl -F file=@recording.mp3 http://127.0.0.1:8000/api/transcribe/jobs/transcribe
+    curl -N http://127.0.0.1:8000/api/transcribe/jobs/stream/JOB_ID
+    curl http://127.0.0.1:8000/api/transcribe/jobs/result/JOB_ID?format=srt
+
+Every error has the shape `{"error": {"code", "message"}}`: match on the code, show the message.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_platform(settings, application="api") as platform:
+            hub = Hub(platform)
+            hub.start()
+            app.state.platform, app.state.hub = platform, hub
+            try:
+                yield
+            finally:
+                await hub.stop()
+
+    app = FastAPI(title="Escriba", version=version("escriba"), description=DESCRIPTION, lifespan=lifespan)
+    errors.install(app)
+    app.add_middleware(HostAndOriginGuard, settings=settings.api)
+    app.include_router(transcribe_jobs.router)
+    app.add_api_route(
+        "/engines", transcribe_jobs.engines, tags=["jobs"], summary="Alias of /api/transcribe/jobs/engines"
+    )
+    app.include_router(media.router)
+    app.include_router(health.router)
+    return app

@@ -1,0 +1,28 @@
+"""What routes ask for by type: the platform, the hub, and who is calling."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from domain.access import LOCAL_OWNER, PUBLIC_OWNER, Caller
+from services.following import Hub
+from services.platform import Platform
+
+
+def get_platform(request: Request) -> Platform:
+    platform: Platform = request.app.state.platform
+    return platform
+
+
+def get_hub(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+def get_caller(platform: Annotated[Platform, Depends(get_platform)]) -> Caller:
+    return Caller(owner=PUBLIC_OWNER if platform.settings.api.insecure_no_auth else LOCAL_OWNER)
+
+
+PlatformDep = Annotated[Platform, Depends(get_platform)]
+HubDep = Annotated[Hub, Depends(get_hub)]
+CallerDep = Annotated[Caller, Depends(get_caller)]

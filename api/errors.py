@@ -1,0 +1,119 @@
+"""Errors as HTTP: one shape, one table. `{"error": {"code", "message", "field"?}}`."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from domain import errors
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.EscribaError], int] = {
+    errors.Invalid: 422,
+    errors.MalformedUpload: 400,
+    errors.TooLarge: 413,
+    errors.NotFound: 404,
+    errors.AudioDeleted: 410,
+    errors.RangeNotSatisfiable: 416,
+    errors.Refused: 409,
+    errors.Forbidden: 403,
+    errors.Unavailable: 503,
+    errors.BadMedia: 422,
+    errors.EscribaError: 500,
+}
+"""The first class of an error's `__mro__` that stands here decides."""
+
+RETRY_AFTER_SECONDS = "5"
+
+FRAMEWORK_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+class ErrorBody(BaseModel):
+    code: str
+    """Stable: match on this."""
+    message: str
+    """For people: what is wrong and what to do."""
+    field: str | None = None
+    """The form field, query parameter or path part at fault, where there is one."""
+
+
+class ErrorView(BaseModel):
+    error: ErrorBody
+
+
+def status_of(error: errors.EscribaError) -> int:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def render(
+    status: int, code: str, message: str, *, field: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    body = ErrorView(error=ErrorBody(code=code, message=message, field=field))
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers=headers)
+
+
+def answer(error: errors.EscribaError) -> Response:
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.Unavailable):
+        headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if isinstance(error, errors.RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size_bytes}"
+    if isinstance(error, errors.TooLarge):
+        headers["Connection"] = "close"  # the rest of the body is not read
+    return render(status, error.code, str(error), field=getattr(error, "field", None), headers=headers)
+
+
+async def _foreseen(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.EscribaError)
+    return answer(error)
+
+
+async def _malformed(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:]) or None
+    return render(422, errors.Invalid.code, f"{field or 'the request'}: {first['msg']}", field=field)
+
+
+async def _framework(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = FRAMEWORK_CODES.get(error.status_code, errors.Invalid.code)
+    return render(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    log.error("a bug in %s %s", request.method, _template(request), exc_info=error)
+    return render(500, "internal", "an unexpected error; the operator's log has it")
+
+
+def _template(request: Request) -> str:
+    """The route, not the path: paths carry ids and signed links."""
+    return str(getattr(request.scope.get("route"), "path", "an unknown path"))
+
+
+def install(app: FastAPI) -> None:
+    handlers: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+        errors.EscribaError: _foreseen,
+        RequestValidationError: _malformed,
+        HTTPException: _framework,
+        Exception: _unforeseen,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+def documented(*kinds: type[errors.EscribaError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for the errors that a route foresees."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        status = next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+        codes = found.get(status, {}).get("description")
+        found[status] = {"model": ErrorView, "description": f"{codes}, {kind.code}" if codes else kind.code}
+    return found

@@ -1,0 +1,195 @@
+"""The native API: submit, watch, read, end."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api import forms, ranges
+from api.dependencies import CallerDep, HubDep, PlatformDep
+from api.errors import documented
+from api.schemas import Cancelled, EnginesView, EngineView, ErasureReceipt, JobAccepted, JobPage, JobResult, JobStatus
+from api.uploads import Form
+from domain import errors, subtitles
+from domain.access import Caller
+from domain.events import Cursor, Event
+from domain.lifecycle import JobState
+from services import ending, engine_reports, following, reading, submission
+from services.platform import Platform
+
+router = APIRouter(prefix="/api/transcribe/jobs", tags=["jobs"])
+
+SUBMIT_ERRORS = documented(
+    errors.MalformedUpload, errors.MissingFile, errors.UnknownEngine, errors.UnsupportedLanguage,
+    errors.UnsupportedOption, errors.EmptyMedia, errors.TooLarge, errors.EngineUnavailable, errors.DatabaseUnavailable,
+)  # fmt: skip
+
+PING_SECONDS = 15
+NO_STORE = {"Cache-Control": "no-store"}
+
+ResultFormat = Literal["json", "txt", "srt", "vtt"]
+MEDIA_TYPES = {"txt": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
+
+
+async def _submit(request: Request, platform: Platform, caller: Caller, kind: type[forms.SubmitForm]) -> JobAccepted:
+    """Refuse early what the fields before the file already rule out; then store, then look at all the fields."""
+    settings = platform.settings
+    form = Form(request, largest_file_bytes=settings.api.max_file_size_bytes)
+    await form.read_up_to_file()
+    if form.fields:
+        await submission.check(platform, kind.read(form.fields).submission(settings.engines.default_engine))
+    kept = await submission.keep(platform, caller, form.media())
+    try:
+        wanted = kind.read(form.fields).submission(settings.engines.default_engine)
+        receipt = await submission.submit(platform, caller, wanted, kept, filename=forms.bare_name(form.filename))
+    except errors.EscribaError as error:
+        if not isinstance(error, errors.DatabaseUnavailable):  # then the row may be there, and need its recording
+            await submission.discard(platform, kept)
+        raise
+    return JobAccepted.of(receipt)
+
+
+@router.post(
+    "/transcribe", status_code=202, responses=SUBMIT_ERRORS, openapi_extra=forms.openapi_body(forms.AnyEngineForm)
+)
+async def transcribe(request: Request, platform: PlatformDep, caller: CallerDep) -> JobAccepted:
+    """Queue a recording for the engine named, or the default one. 202: the recording and the job are on disk."""
+    return await _submit(request, platform, caller, forms.AnyEngineForm)
+
+
+@router.post(
+    "/transcribe/asr", status_code=202, responses=SUBMIT_ERRORS, openapi_extra=forms.openapi_body(forms.AsrForm)
+)
+async def transcribe_asr(request: Request, platform: PlatformDep, caller: CallerDep) -> JobAccepted:
+    """Queue a recording for NVIDIA Riva."""
+    return await _submit(request, platform, caller, forms.AsrForm)
+
+
+@router.post(
+    "/transcribe/whisperx",
+    status_code=202,
+    responses=SUBMIT_ERRORS,
+    openapi_extra=forms.openapi_body(forms.WhisperXForm),
+)
+async def transcribe_whisperx(request: Request, platform: PlatformDep, caller: CallerDep) -> JobAccepted:
+    """Queue a recording for WhisperX."""
+    return await _submit(request, platform, caller, forms.WhisperXForm)
+
+
+@router.get("/engines", responses=documented(errors.DatabaseUnavailable))
+async def engines(platform: PlatformDep) -> EnginesView:
+    """Which engines there are, what each can do, and whether it can do it now."""
+    reports = await engine_reports.known(platform)
+    views = {name: EngineView.of(report) for name, report in reports.items()}
+    return EnginesView(engines=views, default_engine=platform.settings.engines.default_engine)
+
+
+@router.get("", responses=documented(errors.Invalid, errors.DatabaseUnavailable))
+async def list_jobs(
+    platform: PlatformDep,
+    caller: CallerDep,
+    limit: Annotated[int, Query(ge=1, le=reading.LARGEST_PAGE)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    session_id: UUID | None = None,
+    state: Annotated[list[JobState] | None, Query(description="Repeat for several.")] = None,
+    engine: str | None = None,
+) -> JobPage:
+    """Your jobs, newest first."""
+    page = await reading.page(
+        platform, caller, limit=limit, cursor=cursor, session_id=session_id, states=state or (), engine=engine
+    )
+    return JobPage.of(page)
+
+
+@router.get(
+    "/status/{job_id}",
+    responses=documented(errors.JobNotFound, errors.DatabaseUnavailable),
+    response_model_exclude_none=True,
+)
+async def status(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> JobStatus:
+    """Where a job stands."""
+    return JobStatus.of(await reading.status(platform, caller, job_id))
+
+
+@router.get("/stream/{job_id}", response_class=EventSourceResponse, responses=documented(errors.JobNotFound))
+async def stream(
+    job_id: UUID,
+    platform: PlatformDep,
+    hub: HubDep,
+    caller: CallerDep,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Follow a job by server-sent events, to its end: a snapshot first, then every change, segment and progress report.
+
+    Every event is an unnamed `message` whose data carry `status` and `progress`. The stream closes behind the end; a
+    reconnect with `Last-Event-ID` goes on where it broke off, and answers 204 where nothing is left to tell.
+    """
+    cursor = Cursor.parse(last_event_id) if last_event_id else None
+    events = await following.open_stream(platform, hub, caller, job_id, cursor)
+    if events is None:
+        return Response(status_code=204)
+    headers = {"X-Accel-Buffering": "no", **NO_STORE}
+    return EventSourceResponse(_frames(events), ping=PING_SECONDS, headers=headers)
+
+
+async def _frames(events: AsyncIterator[tuple[Event, Cursor | None]]) -> AsyncIterator[ServerSentEvent]:
+    async for event, cursor in events:
+        yield ServerSentEvent(event.to_json(), id=None if cursor is None else str(cursor))
+
+
+@router.get(
+    "/result/{job_id}",
+    response_model=JobResult,
+    responses=documented(errors.JobNotFound, errors.ResultNotReady, errors.DatabaseUnavailable),
+)
+async def result(
+    request: Request,
+    job_id: UUID,
+    platform: PlatformDep,
+    caller: CallerDep,
+    format: Annotated[ResultFormat, Query(description="json, or the text or subtitles alone.")] = "json",  # noqa: A002
+) -> Response:
+    """The whole transcript."""
+    found = await reading.result(platform, caller, job_id)
+    if format != "json":
+        write = {"txt": subtitles.to_text, "srt": subtitles.to_srt, "vtt": subtitles.to_vtt}[format]
+        return PlainTextResponse(write(found.heard.segments), media_type=MEDIA_TYPES[format], headers=NO_STORE)
+    view = JobResult.of(found, audio_url=_absolute(request, found.audio_url))
+    return Response(view.model_dump_json(), media_type="application/json", headers=NO_STORE)
+
+
+def _absolute(request: Request, link: str | None) -> str | None:
+    return None if link is None else str(request.base_url.replace(path="")) + link if link.startswith("/") else link
+
+
+@router.get(
+    "/{job_id}/audio",
+    response_class=Response,
+    responses=documented(errors.JobNotFound, errors.AudioDeleted, errors.RangeNotSatisfiable),
+)
+async def audio(
+    job_id: UUID,
+    platform: PlatformDep,
+    caller: CallerDep,
+    range: Annotated[str | None, Header()] = None,  # noqa: A002
+) -> Response:
+    """The recording itself, in whole or by range, so that a player can seek."""
+    found = await reading.audio(platform, caller, job_id)
+    return await ranges.serve(
+        platform.store, found.key, size=found.size_bytes, content_type=found.content_type, wanted=range
+    )
+
+
+@router.post("/{job_id}/cancel", responses=documented(errors.JobNotFound, errors.AlreadyFinished))
+async def cancel(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> Cancelled:
+    """Cancel a job; asking twice changes nothing. The job and its recording stay until they expire or are deleted."""
+    return Cancelled.of(await ending.cancel(platform, caller, job_id))
+
+
+@router.delete("/{job_id}", responses=documented(errors.JobNotFound, errors.DatabaseUnavailable))
+async def delete(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> ErasureReceipt:
+    """Erase a job from any state: recording, transcript and everything said or named in it."""
+    return ErasureReceipt.of(await ending.erase(platform, caller, job_id))

@@ -1,0 +1,226 @@
+"""What the native API says, field by field as it was first published; what came later is added, never renamed."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from db.tables import Job
+from domain.capabilities import EngineReport
+from domain.lifecycle import JobState
+from domain.transcript import Notice, Segment
+from services.ending import Erased
+from services.reading import Page, Result, Status
+from services.submission import Receipt
+
+
+class View(BaseModel):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class JobAccepted(View):
+    job_id: UUID
+    transcript_id: UUID
+    engine: str
+    status: JobState
+    message: str
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls(
+            job_id=receipt.job_id,
+            transcript_id=receipt.transcript_id,
+            engine=receipt.engine,
+            status=receipt.state,
+            message=receipt.message,
+        )
+
+
+class ResultSummary(View):
+    segments_count: int
+    duration: float = Field(description="Seconds of audio.")
+
+
+class JobError(View):
+    code: str
+    message: str
+
+
+class JobStatus(View):
+    job_id: UUID
+    status: JobState
+    progress: int = Field(ge=0, le=100, description="Percent of the audio that the engine has dealt with.")
+    transcript_id: UUID
+    worker_id: str | None = None
+    message: str | None = None
+    stage: str | None = None
+    audio_done: float | None = Field(default=None, description="Seconds of audio dealt with.")
+    audio_total: float | None = Field(default=None, description="Seconds of audio.")
+    eta_seconds: float | None = Field(default=None, description="Left out until there is a basis for it.")
+    engine: str | None = None
+    session_id: UUID | None = None
+    filename: str | None = None
+    attempts: int
+    result: ResultSummary | None = None
+    error: JobError | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+    @classmethod
+    def of(cls, status: Status) -> Self:
+        job, transcript, event = status.job, status.transcript, status.event
+        return cls(
+            job_id=job.id,
+            status=job.state,
+            progress=event.progress,
+            transcript_id=job.transcript_id,
+            worker_id=job.worker_id,
+            message=event.message,
+            stage=event.stage,
+            audio_done=event.audio_done,
+            audio_total=event.audio_total,
+            eta_seconds=event.eta_seconds,
+            engine=transcript.engine or job.engine,
+            session_id=transcript.session_id,
+            filename=transcript.filename,
+            attempts=job.attempts,
+            result=ResultSummary.model_validate(event.result) if event.result else None,
+            error=JobError(code=event.error["code"], message=event.error["message"]) if event.error else None,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            completed_at=job.completed_at,
+        )
+
+
+class JobPage(View):
+    jobs: list[JobStatus]
+    next_cursor: str | None = Field(
+        default=None, description="Pass as `cursor` for the next page; left out on the last."
+    )
+
+    @classmethod
+    def of(cls, page: Page) -> Self:
+        return cls(jobs=[JobStatus.of(status) for status in page.items], next_cursor=page.next_cursor)
+
+
+class JobResult(View):
+    job_id: UUID
+    transcript_id: UUID
+    status: JobState
+    filename: str | None
+    audio_url: str | None = Field(description="Works for an hour; null once the recording has been deleted.")
+    language: str | None
+    duration: float = Field(description="Seconds of audio.")
+    segments: list[Segment]
+    speaker_roles: dict[str, str]
+    text: str
+    engine: str
+    engine_reason: str
+    model: str | None
+    warnings: list[Notice]
+
+    @classmethod
+    def of(cls, result: Result, *, audio_url: str | None) -> Self:
+        heard = result.heard
+        return cls(
+            job_id=result.job.id,
+            transcript_id=result.job.transcript_id,
+            status=result.job.state,
+            filename=result.transcript.filename,
+            audio_url=audio_url,
+            language=heard.language,
+            duration=heard.duration,
+            segments=list(heard.segments),
+            speaker_roles=heard.speaker_roles,
+            text=heard.text,
+            engine=heard.engine,
+            engine_reason=heard.engine_reason,
+            model=heard.model,
+            warnings=list(heard.warnings),
+        )
+
+
+class Cancelled(View):
+    job_id: UUID
+    status: JobState
+    message: str
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        ended = job.state == JobState.CANCELLED
+        message = "cancelled" if ended else "the worker has been told; the job ends within seconds"
+        return cls(job_id=job.id, status=job.state, message=message)
+
+
+class ErasureReceipt(View):
+    job_id: UUID
+    status: Literal["erased", "erasing"]
+    objects_deleted: int
+    erased_at: datetime
+    message: str
+
+    @classmethod
+    def of(cls, erased: Erased) -> Self:
+        return cls(
+            job_id=erased.job_id,
+            status="erased" if erased.complete else "erasing",
+            objects_deleted=erased.objects_deleted,
+            erased_at=erased.erased_at,
+            message="nothing is left but ids, times and hashes"
+            if erased.complete
+            else "a worker holds the job; what is left goes when it lets go, within seconds",
+        )
+
+
+class EngineView(View):
+    """An engine as workers see it. Fields that only one engine has (uri, url, model, health) stand beside these."""
+
+    model_config = ConfigDict(extra="allow")
+
+    engine: str
+    available: bool
+    reason: str | None = None
+    description: str = ""
+    available_models: list[str] = []
+    models: list[dict[str, Any]] = []
+    default_model: str | None = None
+    language: str | None = None
+    languages: list[str] = []
+    detects_language: bool = False
+    diarization: bool = False
+    word_boosting: bool = False
+    options: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, report: EngineReport) -> Self:
+        return cls.model_validate(
+            {
+                **report.detail,
+                "engine": report.engine,
+                "available": report.available,
+                "reason": report.reason,
+                "description": report.description,
+                "available_models": [model.name for model in report.models],
+                "models": [model.model_dump(exclude_none=True) for model in report.models],
+                "default_model": report.default_model,
+                "language": report.default_language,
+                "languages": list(report.languages),
+                "detects_language": report.detects_language,
+                "diarization": report.diarizes,
+                "word_boosting": report.boosts_words,
+                "options": report.options,
+            }
+        )
+
+
+class EnginesView(View):
+    engines: dict[str, EngineView]
+    default_engine: str
+
+
+class Health(View):
+    status: Literal["ok", "degraded"]
+    database: bool
+    workers: bool = Field(description="Has a worker reported within the last half minute?")

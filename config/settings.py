@@ -1,0 +1,353 @@
+"""What a process must know before it starts: one frozen model per section, units in the names.
+
+Every field names the environment variable that sets it, and says what it is for: `docs/reference/settings.md` is
+made from these by `config.reference`. Nothing here reads the environment: `config.load` does, for doors and workers.
+"""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+
+def env(name: str, doc: str, *, default: Any = ..., aliases: tuple[str, ...] = ()) -> Any:
+    """A setting read from `name`; an alias may carry a factor to our unit, as in `"MAX_FILE_SIZE_MB*1000000"`."""
+    return Field(default, description=doc, json_schema_extra={"env": name, "aliases": list(aliases)})
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _digits(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _expand(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("should not start with ~ where the user has no home folder: give the full path") from error
+
+
+def _scheme(*schemes: str) -> AfterValidator:
+    def check(url: SecretStr) -> SecretStr:
+        if url.get_secret_value().partition("://")[0] not in schemes:
+            raise ValueError(f"should start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return url
+
+    return AfterValidator(check)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Folder = Annotated[Path, AfterValidator(_expand)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+PostgresUrl = Annotated[SecretStr, _scheme("postgresql", "postgresql+asyncpg")]
+RedisUrl = Annotated[SecretStr, _scheme("redis", "rediss", "unix")]
+
+AnyCase = BeforeValidator(_lower)
+"""LOG_LEVEL=INFO and WHISPER_DEVICE=CPU are how many people write them."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class ApiSettings(Section):
+    """The HTTP door."""
+
+    auth: Annotated[Literal["off", "required"], AnyCase] = env(
+        "AUTH",
+        "`required` asks every caller who they are (arrives with accounts); `off` serves one owner.",
+        default="off",
+    )
+    insecure_no_auth: bool = env(
+        "INSECURE_NO_AUTH",
+        "Serve a network without asking who calls; every caller is the owner `public`.",
+        default=False,
+    )
+    host: str = env(
+        "API_HOST",
+        "Address to listen on. Anything but loopback needs AUTH=required or INSECURE_NO_AUTH=1.",
+        default="127.0.0.1",
+    )
+    port: Port = env("API_PORT", "Port to listen on; 0 takes a free one.", default=8000)
+    workers: PositiveInt = env("API_WORKERS", "API processes that share the port.", default=1)
+    allowed_hosts: Names = env(
+        "ALLOWED_HOSTS", "Host names, besides loopback and plain IP addresses, that requests may name.", default=()
+    )
+    allowed_origins: Names = env(
+        "ALLOWED_ORIGINS", "Origins of web pages, besides our own, that may use the API.", default=()
+    )
+    max_file_size_bytes: PositiveInt = env(
+        "MAX_FILE_SIZE",
+        "Largest recording, in bytes of the file part.",
+        default=100_000_000,
+        aliases=("MAX_FILE_SIZE_MB*1000000",),
+    )
+    shutdown_grace_seconds: PositiveFloat = env(
+        "API_SHUTDOWN_GRACE_SEC", "Time that open requests get to end on shutdown.", default=5.0
+    )
+
+    @field_validator("auth")
+    @classmethod
+    def _is_there(cls, auth: str) -> str:
+        if auth == "required":
+            raise ValueError("`required` has to wait: there are no accounts yet; leave it out and keep to loopback")
+        return auth
+
+    @field_validator("host")
+    @classmethod
+    def _is_meant(cls, host: str, info: ValidationInfo) -> str:
+        # A malformed INSECURE_NO_AUTH is missing from `info.data` and has its own complaint.
+        if not info.data.get("insecure_no_auth", True) and not is_loopback(host):
+            raise ValueError(
+                "is not loopback, so the network could reach every recording unasked: keep 127.0.0.1, "
+                "or say INSECURE_NO_AUTH=1 if that is what you want"
+            )
+        return host
+
+
+def is_loopback(host: str) -> bool:
+    """Does `host`, an address or a name to listen on, stay on this machine?"""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class DatabaseSettings(Section):
+    """PostgreSQL."""
+
+    url: PostgresUrl = env(
+        "DATABASE_URL",
+        "PostgreSQL, as postgresql://user:password@host:port/name. `escriba up` brings its own where it is not set.",
+        aliases=("GRABADORA_DATABASE_URL",),
+    )
+    migration_url: PostgresUrl | None = env(
+        "DATABASE_MIGRATION_URL", "The owner of the schema, for migrations; DATABASE_URL where not set.", default=None
+    )
+    pool_size: PositiveInt = env("DATABASE_POOL_SIZE", "Connections a process keeps open at most.", default=8)
+
+
+class RedisSettings(Section):
+    """Redis."""
+
+    url: RedisUrl = env(
+        "REDIS_URL",
+        "Redis, as redis://[:password@]host:port/db. `escriba up` brings its own where it is not set.",
+        aliases=("GRABADORA_REDIS_URL",),
+    )
+    job_ttl_seconds: PositiveInt = env(
+        "REDIS_JOB_TTL",
+        "How long the key job:{id}:status outlives its last update. Jobs themselves never expire from the queue.",
+        default=3600,
+    )
+
+
+class StorageSettings(Section):
+    """Recordings and results."""
+
+    root: Folder | None = env("STORAGE_DIR", "Folder for objects, where no S3 is named.", default=None)
+    endpoint: str | None = env(
+        "MINIO_ENDPOINT",
+        "S3 server as host:port or URL; objects go to a folder where it is not set.",
+        default=None,
+        aliases=("S3_ENDPOINT", "S3_ENDPOINT_URL", "GRABADORA_S3_ENDPOINT_URL"),
+    )
+    public_endpoint: str | None = env(
+        "MINIO_PUBLIC_ENDPOINT",
+        "The same S3 server as browsers reach it: links are signed for this host.",
+        default=None,
+        aliases=("S3_PUBLIC_ENDPOINT",),
+    )
+    access_key: SecretStr | None = env(
+        "MINIO_ACCESS_KEY", "S3 access key.", default=None, aliases=("S3_ACCESS_KEY", "GRABADORA_S3_ACCESS_KEY")
+    )
+    secret_key: SecretStr | None = env(
+        "MINIO_SECRET_KEY", "S3 secret key.", default=None, aliases=("S3_SECRET_KEY", "GRABADORA_S3_SECRET_KEY")
+    )
+    bucket: str = env(
+        "MINIO_BUCKET_NAME",
+        "S3 bucket; made where it is not there.",
+        default="transcriptions",
+        aliases=("S3_BUCKET", "GRABADORA_S3_BUCKET"),
+    )
+    use_ssl: bool = env(
+        "MINIO_USE_SSL",
+        "Speak TLS to an endpoint given without http:// or https://.",
+        default=False,
+        aliases=("S3_USE_SSL",),
+    )
+    region: str = env("S3_REGION", "S3 region that requests are signed for.", default="us-east-1")
+    link_ttl_seconds: PositiveInt = env("LINK_TTL_SEC", "How long a link to a recording works.", default=3600)
+    link_secret: SecretStr | None = env(
+        "LINK_SECRET", "Key that signs links to objects in a folder; made and kept by `escriba up`.", default=None
+    )
+
+
+class MediaSettings(Section):
+    """Decoding."""
+
+    max_duration_seconds: PositiveInt = env("MAX_AUDIO_DURATION_SEC", "Longest recording.", default=36_000)
+    sample_rate_hz: Annotated[Literal[16_000], BeforeValidator(_digits)] = env(
+        "AUDIO_SAMPLE_RATE",
+        "Samples a second that recordings are decoded to; the models know no other rate.",
+        default=16_000,
+    )
+    work_dir: Folder | None = env(
+        "TMP_DIR", "Folder for recordings while they are being worked on; the system's where not set.", default=None
+    )
+    decode_memory_bytes: PositiveInt = env(
+        "DECODE_MEMORY_BYTES", "Address space of the decoding child.", default=2_147_483_648
+    )
+
+
+class EngineSettings(Section):
+    """Speech engines."""
+
+    default_engine: str = env(
+        "DEFAULT_TRANSCRIPTION_ENGINE",
+        "Engine of a job that names none; `escriba up` without RIVA_URI sets `auto`.",
+        default="asr",
+        aliases=("TRANSCRIPTION_MODEL",),
+    )
+    server_url: str | None = env(
+        "ENGINE_SERVER_URL", "The engine server that hosts local models; `escriba up` starts one.", default=None
+    )
+    server_token: SecretStr | None = env(
+        "ENGINE_SERVER_TOKEN", "Bearer token of the engine server; made and kept by `escriba up`.", default=None
+    )
+    models_dir: Folder = env("MODELS_DIR", "Folder for model weights.", default=Path("models"))
+    offline: bool = env("MODELS_OFFLINE", "Never download weights.", default=False)
+    whisper_model: str = env(
+        "WHISPER_MODEL",
+        "Whisper model of a job that names none: a size (tiny … large-v3) or a local folder.",
+        default="base",
+        aliases=("DEFAULT_MODEL",),
+    )
+    whisper_models: Names = env(
+        "WHISPER_AVAILABLE_MODELS",
+        "Whisper sizes that callers may name.",
+        default=("tiny", "base", "small", "medium", "large-v2", "large-v3"),
+    )
+    whisper_device: Annotated[Literal["auto", "cpu", "cuda"], AnyCase] = env(
+        "WHISPER_DEVICE", "Where Whisper computes.", default="auto"
+    )
+    whisper_compute_type: Annotated[Literal["auto", "int8", "float16", "float32", "int8_float16"], AnyCase] = env(
+        "WHISPER_COMPUTE_TYPE",
+        "Number format; auto is int8 on a CPU and float16 on CUDA.",
+        default="auto",
+        aliases=("GRABADORA_TRANSCRIPTION_QUANTIZATION",),
+    )
+    idle_timeout_minutes: PositiveFloat = env(
+        "PROCESS_IDLE_TIMEOUT_MIN", "Minutes after which an unused model leaves memory.", default=5.0
+    )
+    max_loaded_models: PositiveInt = env(
+        "ENGINE_MAX_LOADED_MODELS", "Models kept in memory at once; the longest unused makes room.", default=2
+    )
+    silence_timeout_seconds: PositiveFloat = env(
+        "WHISPERX_TIMEOUT",
+        "Seconds without any event from an engine after which an attempt fails; not a limit in total.",
+        default=300.0,
+    )
+    whisperx_url: str | None = env(
+        "WHISPERX_SERVICE_URL", "The WhisperX service (arrives with engine `whisperx`).", default=None
+    )
+    whisperx_models: Names = env(
+        "WHISPERX_AVAILABLE_MODELS",
+        "WhisperX models that callers may name.",
+        default=("tiny", "base", "small", "medium", "large-v2", "large-v3"),
+    )
+    whisperx_model: str = env("WHISPERX_DEFAULT_MODEL", "WhisperX model of a job that names none.", default="base")
+    riva_uri: str | None = env(
+        "RIVA_URI", "NVIDIA Riva or Speech NIM, as host:port (arrives with engine `asr`).", default=None
+    )
+    riva_model: str = env(
+        "RIVA_MODEL",
+        "Which Riva model is wanted; a hint, as a container's name is not a model's.",
+        default="parakeet-0-6b-ctc-en-us",
+    )
+    riva_language: str = env("RIVA_LANGUAGE", "Language of a job for `asr` that names none.", default="en-US")
+
+
+class WorkerSettings(Section):
+    """Workers."""
+
+    count: PositiveInt = env("WORKERS_COUNT", "Worker processes that `escriba up` starts.", default=2)
+    max_concurrent_jobs: PositiveInt = env(
+        "MAX_CONCURRENT_JOBS", "Jobs that one worker process attends to at once.", default=3
+    )
+    lease_seconds: PositiveFloat = env(
+        "JOB_LEASE_SEC", "How long a worker may be silent before its jobs are given to others.", default=15.0
+    )
+    grace_seconds: PositiveFloat = env(
+        "WORKER_GRACE_SEC",
+        "Time that running jobs get to end on shutdown, before they go back to the queue.",
+        default=10.0,
+    )
+    max_retries: NonNegativeInt = env("JOB_MAX_RETRIES", "Tries after an engine's transient failure.", default=3)
+    deadline_floor_seconds: PositiveFloat = env(
+        "JOB_DEADLINE_FLOOR_SEC", "The least time an attempt is given.", default=900.0
+    )
+    deadline_per_audio_second: PositiveFloat = env(
+        "JOB_DEADLINE_PER_AUDIO_SEC", "Further seconds that an attempt is given for each second of audio.", default=10.0
+    )
+
+
+class RetentionSettings(Section):
+    """How long things stay."""
+
+    audio_hours: PositiveFloat = env(
+        "AUDIO_RETENTION_HOURS", "How long a recording stays after its job ended well or was cancelled.", default=24.0
+    )
+    failed_audio_hours: PositiveFloat = env(
+        "FAILED_AUDIO_RETENTION_HOURS",
+        "How long the recording of a failed job stays, so that it can be run again.",
+        default=168.0,
+    )
+    orphan_hours: PositiveFloat = env("ORPHAN_RETENTION_HOURS", "How long an object without a job stays.", default=24.0)
+
+
+class LogSettings(Section):
+    """Logs."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = env(
+        "LOG_LEVEL", "Least level that is logged.", default="info"
+    )
+
+
+class Settings(Section):
+    """The platform as a whole."""
+
+    home: Folder = env(
+        "ESCRIBA_HOME",
+        "Folder of the embedded platform: database, objects, secrets, models.",
+        default=Path("~/.local/share/escriba"),
+    )
+    api: ApiSettings
+    database: DatabaseSettings
+    redis: RedisSettings
+    storage: StorageSettings
+    media: MediaSettings
+    engines: EngineSettings
+    workers: WorkerSettings
+    retention: RetentionSettings
+    log: LogSettings

@@ -1,0 +1,33 @@
+"""What is durable of a job's course: its events and the segments of its attempts."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.tables import Job, JobEvent, Segment
+from domain.events import Event
+
+
+async def events_after(session: AsyncSession, job_id: UUID, seq: int) -> list[Event]:
+    rows = await session.scalars(
+        select(JobEvent.event).where(JobEvent.job_id == job_id, JobEvent.seq > seq).order_by(JobEvent.seq)
+    )
+    return [Event.model_validate(row) for row in rows]
+
+
+async def segments_after(session: AsyncSession, job_id: UUID, fence: int, n: int) -> list[tuple[int, dict[str, Any]]]:
+    rows = await session.execute(
+        select(Segment.n, Segment.segment)
+        .where(Segment.job_id == job_id, Segment.fence == fence, Segment.n > n)
+        .order_by(Segment.n)
+    )
+    return [(number, segment) for number, segment in rows]
+
+
+async def positions(session: AsyncSession, job_ids: Iterable[UUID]) -> dict[UUID, tuple[int, int, int]]:
+    """For each job: number of its last event, its fence, and how many segments of that fence are kept."""
+    rows = await session.execute(select(Job.id, Job.seq, Job.fence, Job.segments_n).where(Job.id.in_(list(job_ids))))
+    return {job_id: (seq, fence, n) for job_id, seq, fence, n in rows}

@@ -1,0 +1,431 @@
+"""Queries on jobs. The caller owns the transaction; every change of state is one guarded UPDATE.
+
+A move that finds its guard broken changes nothing and answers None: somebody else was first. All time is PostgreSQL's
+`now()`: the clocks of workers decide nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, case, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.tables import Job, JobEvent, Segment, Transcript
+from domain.events import Event
+from domain.lifecycle import MAX_CRASHES, MOVES, TERMINAL, WORKER_CRASHED, JobState
+
+SOURCES = {name: sorted({move.source for move in MOVES if move.name == name}) for name in {move.name for move in MOVES}}
+TARGETS = {move.name: move.target for move in MOVES}
+
+UNWANTED = Job.cancel_requested_at.is_not(None)
+LOST = Job.lease_until < func.now()
+
+
+async def insert_job(session: AsyncSession, transcript: Transcript, job: Job) -> Job:
+    """Record a new job and the first event of its life."""
+    session.add(transcript)
+    await session.flush()
+    session.add(job)
+    await session.flush()
+    await session.refresh(job)
+    await _record(session, job, message=job.message)
+    return job
+
+
+async def get(session: AsyncSession, job_id: UUID, *, owner: str | None) -> tuple[Job, Transcript] | None:
+    """A job with its transcript. `owner=None` is for the platform itself, never for a caller."""
+    statement = select(Job, Transcript).join(Transcript, Transcript.id == Job.transcript_id).where(Job.id == job_id)
+    if owner is not None:
+        statement = statement.where(Job.owner == owner)
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def page(
+    session: AsyncSession,
+    *,
+    owner: str,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    session_id: UUID | None = None,
+    states: Sequence[JobState] = (),
+    engine: str | None = None,
+) -> list[tuple[Job, Transcript]]:
+    """Jobs of an owner, newest first, from behind `before`; purged ones are not listed."""
+    statement = (
+        select(Job, Transcript)
+        .join(Transcript, Transcript.id == Job.transcript_id)
+        .where(Job.owner == owner, Job.state != JobState.PURGED, Job.erase_requested_at.is_(None))
+        .order_by(Job.created_at.desc(), Job.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        statement = statement.where(tuple_(Job.created_at, Job.id) < tuple_(literal(before[0]), literal(before[1])))
+    if session_id is not None:
+        statement = statement.where(Transcript.owner == owner, Transcript.session_id == session_id)
+    if states:
+        statement = statement.where(Job.state.in_(states))
+    if engine is not None:
+        statement = statement.where(or_(Job.engine == engine, Transcript.engine == engine))
+    return [(job, transcript) for job, transcript in await session.execute(statement)]
+
+
+# Moves
+
+
+async def claim(session: AsyncSession, job_id: UUID, *, worker: str, lease: timedelta, floor: timedelta) -> Job | None:
+    """Take a queued job that is due for `worker`, under a new fence."""
+    return await _move(
+        session,
+        "claim",
+        job_id,
+        Job.run_at <= func.now(),
+        ~UNWANTED,
+        Job.crash_count < MAX_CRASHES,
+        fence=Job.fence + 1,
+        worker_id=worker,
+        lease_until=func.now() + lease,
+        deadline_at=func.now() + floor,
+        started_at=func.coalesce(Job.started_at, func.now()),
+        segments_n=0,
+        audio_done=None,
+        stage=None,
+        message=None,
+    )
+
+
+async def complete(
+    session: AsyncSession, job_id: UUID, fence: int, *, result_key: str, message: str | None
+) -> Job | None:
+    return await _move(
+        session,
+        "complete",
+        job_id,
+        Job.fence == fence,
+        ~UNWANTED,
+        result_key=result_key,
+        audio_done=Job.audio_seconds,
+        message=message,
+        stage=None,
+        **_ended(),
+    )
+
+
+async def fail(session: AsyncSession, job_id: UUID, fence: int, *, error: dict[str, Any]) -> Job | None:
+    return await _move(
+        session,
+        "fail",
+        job_id,
+        Job.fence == fence,
+        ~UNWANTED,
+        error_details=error,
+        message=error["message"],
+        **_ended(),
+    )
+
+
+async def cancel_working(session: AsyncSession, job_id: UUID, fence: int) -> Job | None:
+    return await _move(session, "cancel_working", job_id, Job.fence == fence, UNWANTED, message="cancelled", **_ended())
+
+
+async def retry(
+    session: AsyncSession, job_id: UUID, fence: int, *, delay: timedelta, error: dict[str, Any], message: str
+) -> Job | None:
+    """Back to the queue after a transient failure, charged to `attempts`."""
+    return await _return(
+        session,
+        "retry",
+        job_id,
+        Job.fence == fence,
+        attempts=Job.attempts + 1,
+        run_at=func.now() + delay,
+        error_details=error,
+        message=message,
+    )
+
+
+async def release(session: AsyncSession, job_id: UUID, fence: int, *, message: str, delay: timedelta) -> Job | None:
+    """Back to the queue with nobody charged: the worker shuts down, or what the job needs has gone away."""
+    return await _return(
+        session,
+        "release",
+        job_id,
+        Job.fence == fence,
+        run_at=func.now() + delay,
+        dispatch_no=Job.dispatch_no + 1,
+        dispatched_at=func.now(),
+        message=message,
+    )
+
+
+async def rescue_lost(session: AsyncSession, *, limit: int) -> list[Job]:
+    """End the leases that have run out: back to the queue, or failed once the budget for crashes is spent."""
+    lost = await session.scalars(
+        select(Job)
+        .where(Job.state == JobState.PROCESSING, LOST)
+        .order_by(Job.lease_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    moved = []
+    for job in lost.all():
+        spent = job.crash_count + 1 >= MAX_CRASHES and job.cancel_requested_at is None
+        if spent:
+            changed = await _move(
+                session,
+                "fail",
+                job.id,
+                LOST,
+                crash_count=Job.crash_count + 1,
+                error_details=WORKER_CRASHED,
+                message=WORKER_CRASHED["message"],
+                **_ended(),
+            )
+        else:
+            changed = await _return(
+                session,
+                "rescue",
+                job.id,
+                LOST,
+                crash_count=Job.crash_count + 1,
+                run_at=func.now(),
+                message="its worker was lost",
+            )
+        if changed is not None:
+            moved.append(changed)
+    return moved
+
+
+async def cancel_waiting(session: AsyncSession, job_id: UUID, *, owner: str) -> Job | None:
+    """Cancel a job that no worker holds."""
+    for name in ("cancel_waiting", "cancel_pending"):
+        job = await _move(
+            session, name, job_id, Job.owner == owner, cancel_requested_at=func.now(), message="cancelled", **_ended()
+        )
+        if job is not None:
+            return job
+    return None
+
+
+async def wish_cancelled(session: AsyncSession, job_id: UUID, *, owner: str) -> Job | None:
+    """Leave word for the worker that holds the job; a second wish changes nothing."""
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.owner == owner, Job.state == JobState.PROCESSING)
+        .values(cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.now()))
+        .returning(Job)
+    )
+    return await _one(session, statement)
+
+
+async def wish_erased(session: AsyncSession, job_id: UUID, *, owner: str) -> Job | None:
+    """Mark a job as gone to its owner, and leave word for a worker that may hold it."""
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.owner == owner, Job.state != JobState.PURGED, Job.erase_requested_at.is_(None))
+        .values(erase_requested_at=func.now(), cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.now()))
+        .returning(Job)
+    )
+    return await _one(session, statement)
+
+
+async def to_erase(session: AsyncSession, *, limit: int) -> list[Job]:
+    """Ended jobs whose erasure is wished for and not yet done."""
+    ended = [*TERMINAL, JobState.EXPIRED]
+    statement = select(Job).where(Job.erase_requested_at.is_not(None), Job.state.in_(ended)).limit(limit)
+    return list((await session.scalars(statement)).all())
+
+
+async def give_up(session: AsyncSession, job_id: UUID, *, error: dict[str, Any]) -> Job | None:
+    """Fail a waiting job that no worker can ever take."""
+    return await _move(session, "give_up", job_id, error_details=error, message=error["message"], **_ended())
+
+
+async def purge(session: AsyncSession, job_id: UUID, *, owner: str | None) -> Job | None:
+    """Turn an ended job into a tombstone: ids, times and hashes stay, nothing that a person said or named."""
+    guards = [] if owner is None else [Job.owner == owner]
+    job = await _move(
+        session,
+        "purge",
+        job_id,
+        *guards,
+        result_key=None,
+        source_key=None,
+        message=None,
+        error_details=None,
+        engine_params={},
+        idempotency_key=None,
+        audio_deleted_at=func.coalesce(Job.audio_deleted_at, func.now()),
+    )
+    if job is not None:
+        await session.execute(delete(Segment).where(Segment.job_id == job_id))
+        await session.execute(delete(JobEvent).where(JobEvent.job_id == job_id))
+        scrubbed = {"filename": None, "session_id": None, "language": None, "updated_at": func.now()}
+        await session.execute(update(Transcript).where(Transcript.id == job.transcript_id).values(scrubbed))
+    return job
+
+
+# What a worker says while it holds a job
+
+
+async def heartbeat(session: AsyncSession, job_id: UUID, fence: int, *, lease: timedelta) -> Job | None:
+    """Renew the lease. The row says whether a cancel is wished for; None: the job is no longer ours."""
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.fence == fence, Job.state == JobState.PROCESSING)
+        .values(lease_until=func.now() + lease)
+        .returning(Job)
+    )
+    return await _one(session, statement)
+
+
+async def is_overdue(session: AsyncSession, job_id: UUID) -> bool:
+    return bool(await session.scalar(select(Job.deadline_at < func.now()).where(Job.id == job_id)))
+
+
+async def note_decoded(
+    session: AsyncSession, job_id: UUID, fence: int, *, audio_seconds: float, content_type: str, allowed: timedelta
+) -> Job | None:
+    """Keep what the decoder found, and give the attempt its deadline from the real length of the recording."""
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.fence == fence, Job.state == JobState.PROCESSING)
+        .values(audio_seconds=audio_seconds, content_type=content_type, deadline_at=func.now() + allowed)
+        .returning(Job)
+    )
+    return await _one(session, statement)
+
+
+async def note_progress(
+    session: AsyncSession,
+    job_id: UUID,
+    fence: int,
+    *,
+    stage: str | None,
+    audio_done: float | None,
+    segments: Sequence[tuple[int, dict[str, Any]]],
+) -> Job | None:
+    """Keep segments, numbered from 1 within the fence, and how far the engine is."""
+    values: dict[str, Any] = {"stage": stage, "audio_done": audio_done, "updated_at": func.now()}
+    if segments:
+        values["segments_n"] = segments[-1][0]
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.fence == fence, Job.state == JobState.PROCESSING)
+        .values(values)
+        .returning(Job)
+    )
+    job = await _one(session, statement)
+    if job is not None and segments:
+        rows = [
+            {"job_id": job_id, "fence": fence, "n": n, "owner": job.owner, "segment": segment}
+            for n, segment in segments
+        ]
+        await session.execute(insert(Segment), rows)
+    return job
+
+
+async def postpone(session: AsyncSession, job_id: UUID, *, message: str, delay: timedelta) -> Job | None:
+    """Leave a queued job where it is and say why; it is looked at again after `delay`."""
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.state == JobState.QUEUED, Job.run_at <= func.now())
+        .values(run_at=func.now() + delay, message=message, updated_at=func.now())
+        .returning(Job)
+    )
+    return await _one(session, statement)
+
+
+async def save_transcript(session: AsyncSession, transcript_id: UUID, **values: Any) -> None:
+    await session.execute(
+        update(Transcript).where(Transcript.id == transcript_id).values(**values, updated_at=func.now())
+    )
+
+
+# How a move is made
+
+
+def _ended() -> dict[str, Any]:
+    return {"completed_at": func.now(), "lease_until": None, "deadline_at": None}
+
+
+async def _move(
+    session: AsyncSession, name: str, job_id: UUID, *guards: ColumnElement[bool], **values: Any
+) -> Job | None:
+    return await _apply(session, name, job_id, guards, {"state": TARGETS[name], **values})
+
+
+async def _return(
+    session: AsyncSession, name: str, job_id: UUID, *guards: ColumnElement[bool], **values: Any
+) -> Job | None:
+    """A move back to the queue; where a cancel is wished for, the same UPDATE cancels instead."""
+    unwanted: dict[str, Any] = {
+        "state": case((UNWANTED, JobState.CANCELLED), else_=TARGETS[name]),
+        "completed_at": case((UNWANTED, func.now()), else_=None),
+        "message": case((UNWANTED, "cancelled"), else_=values.pop("message")),
+    }
+    cleared = {"worker_id": None, "lease_until": None, "deadline_at": None, "stage": None}
+    return await _apply(session, name, job_id, guards, {**values, **cleared, **unwanted})
+
+
+async def _apply(
+    session: AsyncSession, name: str, job_id: UUID, guards: Sequence[ColumnElement[bool]], values: dict[str, Any]
+) -> Job | None:
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.state.in_(SOURCES[name]), *guards)
+        .values(seq=Job.seq + 1, updated_at=func.now(), **values)
+        .returning(Job)
+    )
+    job = await _one(session, statement)
+    if job is None:
+        return None
+    await _record(session, job, message=job.message)
+    if job.state in TERMINAL:
+        await save_transcript(session, job.transcript_id, status=job.state)
+    return job
+
+
+async def _one(session: AsyncSession, statement: Any) -> Job | None:
+    """Run an UPDATE … RETURNING of one job, past what this session may remember of it."""
+    return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+
+
+async def _record(session: AsyncSession, job: Job, *, message: str | None) -> None:
+    event = state_event(job, message=message)
+    await session.execute(
+        insert(JobEvent).values(
+            job_id=job.id, seq=job.seq, owner=job.owner, event=event.model_dump(mode="json", exclude_none=True)
+        )
+    )
+
+
+def state_event(job: Job, *, message: str | None = None) -> Event:
+    """The event that tells of the state in which a move has left `job`."""
+    return Event(
+        type="state",
+        job_id=job.id,
+        transcript_id=job.transcript_id,
+        status=job.state,
+        progress=progress_of(job),
+        message=message,
+        stage=job.stage,
+        audio_done=job.audio_done,
+        audio_total=job.audio_seconds,
+        worker_id=job.worker_id,
+        seq=job.seq,
+        fence=job.fence,
+        error=job.error_details if job.state == JobState.FAILED else None,
+        at=job.updated_at,
+    )
+
+
+def progress_of(job: Job) -> int:
+    """Whole percent of the audio that the engine has dealt with; 100 is kept for completed."""
+    if job.state == JobState.COMPLETED:
+        return 100
+    if not job.audio_seconds or job.audio_done is None:
+        return 0
+    return min(99, int(100 * job.audio_done / job.audio_seconds))

@@ -1,0 +1,72 @@
+"""Connections to PostgreSQL: one engine for a process, a transaction for a use case."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from config.settings import DatabaseSettings
+from domain.errors import DatabaseUnavailable
+
+COMMAND_TIMEOUT_SECONDS = 60
+"""Backstop for a connection whose other end has vanished. Long, as PostgreSQL may pause and return."""
+
+AWAY = ("08", "57P01", "57P02", "57P03", "53300")
+"""SQLSTATE classes and codes that say "not now": connection failures, shutdowns, start-up, too many connections."""
+
+
+def async_url(url: str) -> str:
+    """The same database in the spelling that selects asyncpg."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+asyncpg{separator}{rest}" if scheme in ("postgres", "postgresql") else url
+
+
+class Sessions:
+    """Hands out transactions. `async with sessions.begin() as session:` commits at its end, or rolls back on an error.
+
+    Raises DatabaseUnavailable where PostgreSQL cannot be reached: then nothing, or everything, was committed.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._make = async_sessionmaker(engine, expire_on_commit=False)
+
+    @classmethod
+    def connect(cls, settings: DatabaseSettings, *, application: str) -> Self:
+        """Prepare a pool; nothing is opened before the first use, so a process may start before its database."""
+        return cls(
+            create_async_engine(
+                async_url(settings.url.get_secret_value()),
+                pool_size=settings.pool_size,
+                max_overflow=0,
+                # A restarted server leaves dead connections behind; asking first costs 0.1 ms and spares a failed use.
+                pool_pre_ping=True,
+                connect_args={
+                    "command_timeout": COMMAND_TIMEOUT_SECONDS,
+                    "server_settings": {"application_name": f"escriba-{application}", "jit": "off"},
+                },
+            )
+        )
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        try:
+            async with self._make.begin() as session:
+                yield session
+        except (OSError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError) as error:
+            raise DatabaseUnavailable from error
+        except DBAPIError as error:
+            if _is_away(error):
+                raise DatabaseUnavailable from error
+            raise
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def _is_away(error: DBAPIError) -> bool:
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or state.startswith(AWAY) or isinstance(error, InterfaceError)

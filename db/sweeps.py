@@ -1,0 +1,87 @@
+"""What the sweeper asks of the jobs as a whole. The caller owns the transaction."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.tables import Job
+from domain.lifecycle import MAX_CRASHES, TERMINAL, JobState
+
+
+async def pin_now(session: AsyncSession) -> None:
+    """Begin the transaction, and with it fix what `now()` means until its end."""
+    await session.execute(select(func.now()))
+
+
+async def extend_all_leases(session: AsyncSession, lease: timedelta) -> int:
+    """Give every worker its whole lease again, after a pause in which no heartbeat could be heard."""
+    statement = (
+        update(Job).where(Job.state == JobState.PROCESSING).values(lease_until=func.now() + lease).returning(Job.id)
+    )
+    return len((await session.scalars(statement)).all())
+
+
+async def stale_dispatches(session: AsyncSession, *, older_than: timedelta, limit: int) -> list[tuple[UUID, int]]:
+    """Due jobs last rung for a while ago, or that became due since: (id, dispatch number), oldest first."""
+    due_since_rung = and_(Job.run_at > Job.dispatched_at, Job.run_at <= func.now())
+    statement = (
+        select(Job.id, Job.dispatch_no)
+        .where(Job.state == JobState.QUEUED, Job.run_at <= func.now())
+        .where(or_(due_since_rung, Job.dispatched_at < func.now() - older_than))
+        .order_by(Job.dispatched_at)
+        .limit(limit)
+    )
+    return [(job_id, number) for job_id, number in await session.execute(statement)]
+
+
+async def renumber(session: AsyncSession, job_ids: Iterable[UUID]) -> list[tuple[UUID, int]]:
+    """New dispatch numbers: a ring that was swallowed may have left its old number marked as taken."""
+    statement = (
+        update(Job)
+        .where(Job.id.in_(list(job_ids)), Job.state == JobState.QUEUED)
+        .values(dispatch_no=Job.dispatch_no + 1, dispatched_at=func.now())
+        .returning(Job.id, Job.dispatch_no)
+    )
+    return [(job_id, number) for job_id, number in await session.execute(statement)]
+
+
+async def touch_dispatched(session: AsyncSession, job_ids: Iterable[UUID]) -> None:
+    """Remember that these were seen waiting in the queue just now."""
+    statement = (
+        update(Job).where(Job.id.in_(list(job_ids)), Job.state == JobState.QUEUED).values(dispatched_at=func.now())
+    )
+    await session.execute(statement)
+
+
+async def spent(session: AsyncSession, *, limit: int) -> list[UUID]:
+    statement = select(Job.id).where(Job.state == JobState.QUEUED, Job.crash_count >= MAX_CRASHES).limit(limit)
+    return list((await session.scalars(statement)).all())
+
+
+async def with_expired_audio(
+    session: AsyncSession, *, kept: timedelta, failed_kept: timedelta, limit: int
+) -> list[Job]:
+    """Ended jobs whose recording has outlived its time, locked: a rerun that starts now waits for us."""
+    age_allowed = case((Job.state == JobState.FAILED, failed_kept), else_=kept)
+    statement = (
+        select(Job)
+        .where(Job.audio_deleted_at.is_(None), Job.completed_at.is_not(None), Job.state.in_(TERMINAL))
+        .where(Job.completed_at < func.now() - age_allowed)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list((await session.scalars(statement)).all())
+
+
+async def note_audio_deleted(session: AsyncSession, job_ids: Iterable[UUID]) -> None:
+    values = {"audio_deleted_at": func.now(), "source_key": None}
+    await session.execute(update(Job).where(Job.id.in_(list(job_ids))).values(values))
+
+
+async def keys_in_use(session: AsyncSession, job_ids: Iterable[UUID]) -> set[str]:
+    """The objects that the rows of these jobs point to."""
+    rows = await session.execute(select(Job.source_key, Job.result_key).where(Job.id.in_(list(job_ids))))
+    return {key for row in rows for key in row if key is not None}

@@ -1,0 +1,191 @@
+"""The tables, and the trigger that holds the life of a job a second time."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKey, Index, Text, text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from domain.access import LOCAL_OWNER
+from domain.lifecycle import MOVES, TERMINAL, JobState
+
+NOW = text("now()")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy reads a plain dict
+        str: Text(),
+        datetime: TIMESTAMP(timezone=True),
+        dict[str, Any]: JSONB(),
+        list[dict[str, Any]]: JSONB(),
+    }
+
+
+class Transcript(Base):
+    """What a recording said: the job's public half, which outlives the job's audio."""
+
+    __tablename__ = "transcripts"
+    __table_args__ = (
+        Index("transcripts_by_session", "owner", "session_id", postgresql_where=text("session_id IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    session_id: Mapped[UUID | None]
+    filename: Mapped[str | None]
+    status: Mapped[str] = mapped_column(server_default=JobState.PROCESSING)
+    language: Mapped[str | None]
+    duration: Mapped[float | None]
+    engine: Mapped[str | None]
+    engine_reason: Mapped[str | None]
+    model: Mapped[str | None]
+    segments_count: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Job(Base):
+    """One job. Its state, fence and result pointer are moved by `db.jobs` alone, each by one guarded UPDATE."""
+
+    __tablename__ = "transcript_jobs"
+    __table_args__ = (
+        CheckConstraint(
+            f"state IN ({', '.join(repr(str(state)) for state in JobState)})", name="transcript_jobs_state"
+        ),
+        Index("transcript_jobs_waiting", "run_at", "id", postgresql_where=text("state = 'queued'")),
+        Index("transcript_jobs_working", "lease_until", postgresql_where=text("state = 'processing'")),
+        Index("transcript_jobs_listed", "owner", text("created_at DESC"), text("id DESC")),
+        Index(
+            "transcript_jobs_with_audio",
+            "completed_at",
+            postgresql_where=text("audio_deleted_at IS NULL AND completed_at IS NOT NULL"),
+        ),
+        Index(
+            "transcript_jobs_to_erase",
+            "id",
+            postgresql_where=text("erase_requested_at IS NOT NULL AND state <> 'purged'"),
+        ),
+        Index("transcript_jobs_once", "owner", "idempotency_key", unique=True),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(Computed("id::text", persisted=True))
+    """The id as text, for those who read the table with SQL as it was first published."""
+    transcript_id: Mapped[UUID] = mapped_column(ForeignKey("transcripts.id"), unique=True)
+    parent_job_id: Mapped[UUID | None]
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+
+    state: Mapped[JobState] = mapped_column(Text(), server_default=JobState.QUEUED)
+    seq: Mapped[int] = mapped_column(server_default="1")
+    """Number of the last durable event: one for every change of state."""
+    fence: Mapped[int] = mapped_column(server_default="0")
+    """Grows with every claim and is never reused: a worker whose fence is old writes nothing."""
+    result_key: Mapped[str | None]
+    """The object that holds the transcript; set once, by the completion that won."""
+
+    engine: Mapped[str]
+    """What was asked for; `auto` stays here, and what ran is `transcripts.engine`."""
+    engine_params: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    """Tries that an engine's transient failure has cost."""
+    max_retries: Mapped[int] = mapped_column(server_default="3")
+    crash_count: Mapped[int] = mapped_column(server_default="0")
+    """Leases that ran out: a budget of its own."""
+    worker_id: Mapped[str | None]
+    run_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    lease_until: Mapped[datetime | None]
+    deadline_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    erase_requested_at: Mapped[datetime | None]
+    """From here on the job is gone to its owner; what is left of it goes as soon as no worker holds it."""
+    dispatch_no: Mapped[int] = mapped_column(server_default="1")
+    dispatched_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    stage: Mapped[str | None]
+    message: Mapped[str | None]
+    audio_seconds: Mapped[float | None]
+    audio_done: Mapped[float | None]
+    segments_n: Mapped[int] = mapped_column(server_default="0")
+    """Segments kept of the present fence."""
+
+    source_key: Mapped[str | None]
+    source_bytes: Mapped[int] = mapped_column(BigInteger())
+    source_sha256: Mapped[str]
+    content_type: Mapped[str | None]
+    """Of the recording, as the decoder found it."""
+    audio_deleted_at: Mapped[datetime | None]
+
+    idempotency_key: Mapped[str | None]
+    error_details: Mapped[dict[str, Any] | None]
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class JobEvent(Base):
+    """The durable events of a job, numbered without gaps, written in the transaction that they tell of."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("transcript_jobs.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    event: Mapped[dict[str, Any]]
+
+
+class Segment(Base):
+    """Segments as they were recognised, kept while the job runs so that a stream can be replayed."""
+
+    __tablename__ = "transcript_segments"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("transcript_jobs.id"), primary_key=True)
+    fence: Mapped[int] = mapped_column(primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    segment: Mapped[dict[str, Any]]
+
+
+class EngineReport(Base):
+    """What workers last said of each engine; kept when no worker lives."""
+
+    __tablename__ = "engine_reports"
+
+    worker_id: Mapped[str] = mapped_column(primary_key=True)
+    engine: Mapped[str] = mapped_column(primary_key=True)
+    report: Mapped[dict[str, Any]]
+    reported_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Duty(Base):
+    """Who does a platform-wide duty now: a lease, so that many workers have one sweeper."""
+
+    __tablename__ = "duties"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    until: Mapped[datetime]
+
+
+def guard_function() -> str:
+    """The body of the trigger on `transcript_jobs`, generated from the same table of moves as the guards."""
+    moves = ",\n        ".join(sorted(f"'{move.source}>{move.target}'" for move in MOVES if move.source != move.target))
+    ended = ", ".join(sorted(f"'{state}'" for state in TERMINAL))
+    return f"""
+BEGIN
+    IF OLD.state <> NEW.state AND (OLD.state || '>' || NEW.state) NOT IN ({moves}) THEN
+        RAISE EXCEPTION 'a % job cannot become %', OLD.state, NEW.state USING ERRCODE = 'check_violation';
+    END IF;
+    IF NEW.fence < OLD.fence THEN
+        RAISE EXCEPTION 'a fence never falls' USING ERRCODE = 'check_violation';
+    END IF;
+    IF OLD.state IN ({ended}) AND NEW.state = OLD.state
+       AND (OLD.fence, OLD.seq, OLD.result_key) IS DISTINCT FROM (NEW.fence, NEW.seq, NEW.result_key) THEN
+        RAISE EXCEPTION 'a % job does not change', OLD.state USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END
+"""

@@ -1,0 +1,70 @@
+"""What an engine can do and whether it can do it now. Workers report it; doors believe it."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from domain.transcript import Value
+
+AUTO = "auto"
+"""The engine name that lets the platform choose."""
+
+ModelState = Literal["absent", "downloading", "ready"]
+
+
+class ModelReport(Value):
+    name: str
+    state: ModelState
+    note: str | None = None
+
+
+class EngineReport(Value):
+    """One engine as a worker sees it now.
+
+    `quality` orders engines for `auto`: higher is better; the numbers mean nothing else. `languages` lists BCP 47
+    tags, empty for "any, or the engine decides". `options` is a JSON Schema of the engine's own options.
+    `detail` carries an engine's own public fields (uri, url, model, health).
+    """
+
+    engine: str
+    available: bool
+    reason: str | None = None
+    description: str = ""
+    quality: int = 0
+    models: tuple[ModelReport, ...] = ()
+    default_model: str | None = None
+    languages: tuple[str, ...] = ()
+    default_language: str | None = None
+    detects_language: bool = False
+    diarizes: bool = False
+    boosts_words: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Could a job start now without a download? `auto` only takes engines that are ready."""
+        if not self.available:
+            return False
+        chosen = [model for model in self.models if model.name == self.default_model]
+        return all(model.state == "ready" for model in chosen)
+
+    def knows_language(self, language: str) -> bool:
+        """Is `language` among the engine's, where "en" and "en-US" meet each other?"""
+        return self.match_language(language) is not None
+
+    def match_language(self, language: str) -> str | None:
+        """The engine's own spelling for `language`, or None where it does not know it."""
+        if not self.languages:
+            return language
+        wanted = language.lower()
+        exact = [known for known in self.languages if known.lower() == wanted]
+        same_base = [known for known in self.languages if base_language(known) == base_language(language)]
+        # A region that the engine lacks ("en-GB" for "en-US") is met by a bare tag on either side only.
+        loose = [known for known in same_base if "-" not in known or "-" not in language]
+        return next(iter(exact + loose), None)
+
+
+def base_language(tag: str) -> str:
+    """ "en-US" → "en"."""
+    return tag.split("-")[0].lower()

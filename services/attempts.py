@@ -1,0 +1,214 @@
+"""One attempt at a job: claim, heartbeat, complete, fail, release. Nothing else moves a processing job.
+
+Every call but `claim` carries the fence that the claim gave out; a call that answers None, or False, found that the
+job is no longer this worker's: whatever it was about to say has been said by somebody else.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from db import jobs
+from db.tables import Job
+from domain.errors import EscribaError
+from domain.events import Event
+from domain.lifecycle import JobOptions, JobState, retry_delay, time_allowed
+from domain.transcript import Segment
+from domain.transcript import Transcript as Heard
+from services import transcripts
+from services.platform import Platform
+from storage import layout
+
+POSTPONED = timedelta(seconds=5)
+"""How soon a job whose engine is away is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a claim gives out: everything a worker needs, read once, so that a retry uses what the row froze."""
+
+    job_id: UUID
+    transcript_id: UUID
+    owner: str
+    fence: int
+    attempts: int
+    max_retries: int
+    options: JobOptions
+    source_key: str
+
+
+class Standing(StrEnum):
+    OURS = "ours"
+    CANCEL = "cancel"
+    """Ours, and its owner wishes it cancelled."""
+    OVERDUE = "overdue"
+    LOST = "lost"
+
+
+async def look(platform: Platform, job_id: UUID) -> JobOptions | None:
+    """What a queued job asks for, or None where there is nothing to claim."""
+    async with platform.sessions.begin() as session:
+        found = await jobs.get(session, job_id, owner=None)
+    if found is None or found[0].state != JobState.QUEUED:
+        return None
+    return JobOptions.model_validate(found[0].engine_params)
+
+
+async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | None:
+    """Take a queued job that is due, or return None: another was first, or it is not to be had."""
+    limits = platform.settings.workers
+    async with platform.sessions.begin() as session:
+        job = await jobs.claim(
+            session,
+            job_id,
+            worker=worker,
+            lease=lease(platform),
+            floor=timedelta(seconds=limits.deadline_floor_seconds),
+        )
+    if job is None or job.source_key is None:
+        return None
+    await platform.events.publish(jobs.state_event(job, message="started"))
+    return Attempt(
+        job_id=job.id,
+        transcript_id=job.transcript_id,
+        owner=job.owner,
+        fence=job.fence,
+        attempts=job.attempts,
+        max_retries=job.max_retries,
+        options=JobOptions.model_validate(job.engine_params),
+        source_key=job.source_key,
+    )
+
+
+def lease(platform: Platform) -> timedelta:
+    return timedelta(seconds=platform.settings.workers.lease_seconds)
+
+
+async def postpone(platform: Platform, job_id: UUID, *, reason: str) -> None:
+    """Leave a job in the queue with a message for whoever asks why it waits."""
+    async with platform.sessions.begin() as session:
+        job = await jobs.postpone(session, job_id, message=reason, delay=POSTPONED)
+    if job is not None:
+        await platform.events.publish(
+            jobs.state_event(job, message=reason).model_copy(update={"type": "progress", "seq": None})
+        )
+
+
+async def heartbeat(platform: Platform, attempt: Attempt) -> Standing:
+    async with platform.sessions.begin() as session:
+        job = await jobs.heartbeat(session, attempt.job_id, attempt.fence, lease=lease(platform))
+        if job is None:
+            return Standing.LOST
+        if job.cancel_requested_at is not None:
+            return Standing.CANCEL
+        overdue = await jobs.is_overdue(session, attempt.job_id)
+    return Standing.OVERDUE if overdue else Standing.OURS
+
+
+async def note_decoded(platform: Platform, attempt: Attempt, *, seconds: float, content_type: str) -> bool:
+    limits = platform.settings.workers
+    allowed = time_allowed(
+        seconds,
+        floor=timedelta(seconds=limits.deadline_floor_seconds),
+        per_audio_second=limits.deadline_per_audio_second,
+    )
+    async with platform.sessions.begin() as session:
+        job = await jobs.note_decoded(
+            session, attempt.job_id, attempt.fence, audio_seconds=seconds, content_type=content_type, allowed=allowed
+        )
+    return job is not None
+
+
+async def note_progress(
+    platform: Platform,
+    attempt: Attempt,
+    *,
+    stage: str | None,
+    audio_done: float | None,
+    segments: Sequence[tuple[int, Segment]],
+) -> bool:
+    """Keep segments and progress, then announce the segments."""
+    rows = [(n, segment.model_dump(mode="json")) for n, segment in segments]
+    async with platform.sessions.begin() as session:
+        job = await jobs.note_progress(
+            session, attempt.job_id, attempt.fence, stage=stage, audio_done=audio_done, segments=rows
+        )
+    if job is None:
+        return False
+    for n, segment in segments:
+        await platform.events.publish(segment_event(job, n, segment))
+    return True
+
+
+def segment_event(job: Job, n: int, segment: Segment) -> Event:
+    about = jobs.state_event(job)
+    return about.model_copy(update={"type": "segment", "seq": None, "n": n, "segment": segment, "error": None})
+
+
+async def complete(platform: Platform, attempt: Attempt, heard: Heard) -> bool:
+    """Save the transcript under this attempt's own key, and let the row name the winner."""
+    key = layout.result(attempt.owner, attempt.job_id, attempt.fence)
+    await platform.store.put(key, transcripts.compressed(heard))
+    async with platform.sessions.begin() as session:
+        job = await jobs.complete(session, attempt.job_id, attempt.fence, result_key=key, message=None)
+        if job is not None:
+            await jobs.save_transcript(
+                session,
+                attempt.transcript_id,
+                language=heard.language,
+                duration=heard.duration,
+                engine=heard.engine,
+                engine_reason=heard.engine_reason,
+                model=heard.model,
+                segments_count=len(heard.segments),
+            )
+    if job is None:
+        await platform.store.delete(key)
+        return False
+    await platform.events.publish(completed_event(job, len(heard.segments)))
+    return True
+
+
+def completed_event(job: Job, segments_count: int) -> Event:
+    summary = {"segments_count": segments_count, "duration": job.audio_seconds}
+    return jobs.state_event(job).model_copy(update={"result": summary})
+
+
+async def fail(platform: Platform, attempt: Attempt, error: EscribaError, *, retryable: bool) -> bool:
+    """End the attempt: back to the queue where the same call may succeed later and tries are left, else failed."""
+    details: dict[str, Any] = {"code": error.code, "message": str(error)}
+    async with platform.sessions.begin() as session:
+        if retryable and attempt.attempts < attempt.max_retries:
+            delay = retry_delay(attempt.attempts, random.uniform(0.5, 1.5))  # noqa: S311  # spreads load, keeps no secret
+            message = f"waiting to try again ({attempt.attempts + 1} of {attempt.max_retries}): {error}"
+            job = await jobs.retry(session, attempt.job_id, attempt.fence, delay=delay, error=details, message=message)
+        else:
+            job = await jobs.fail(session, attempt.job_id, attempt.fence, error=details)
+            job = job or await jobs.cancel_working(session, attempt.job_id, attempt.fence)
+    return await _announce(platform, job)
+
+
+async def release(platform: Platform, attempt: Attempt, *, reason: str, delay: timedelta = timedelta(0)) -> bool:
+    """Give the job back, charged to nobody."""
+    async with platform.sessions.begin() as session:
+        job = await jobs.release(session, attempt.job_id, attempt.fence, message=reason, delay=delay)
+    if job is not None and job.state == JobState.QUEUED and not delay:
+        await platform.queue.ring(job.id, job.dispatch_no)
+    return await _announce(platform, job)
+
+
+async def cancel(platform: Platform, attempt: Attempt) -> bool:
+    async with platform.sessions.begin() as session:
+        job = await jobs.cancel_working(session, attempt.job_id, attempt.fence)
+    return await _announce(platform, job)
+
+
+async def _announce(platform: Platform, job: Job | None) -> bool:
+    if job is None:
+        return False
+    await platform.events.publish(jobs.state_event(job, message=job.message))
+    return True

@@ -1,0 +1,37 @@
+"""What every use case needs, opened once for a process and closed with it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from config.settings import Settings
+from db.session import Sessions
+from messaging.arq_queue import ArqQueue
+from messaging.contract import Events, Queue
+from messaging.redis_events import RedisEvents
+from storage import open_store
+from storage.contract import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    settings: Settings
+    sessions: Sessions
+    store: Store
+    queue: Queue
+    events: Events
+
+
+@asynccontextmanager
+async def open_platform(settings: Settings, *, application: str) -> AsyncIterator[Platform]:
+    """Connect to what the settings name. Nothing is asked of PostgreSQL or Redis yet: either may come later."""
+    sessions = Sessions.connect(settings.database, application=application)
+    store = await open_store(settings.storage)
+    queue, events = ArqQueue(settings.redis), RedisEvents(settings.redis)
+    try:
+        yield Platform(settings, sessions, store, queue, events)
+    finally:
+        await events.close()
+        await queue.close()
+        await store.close()
+        await sessions.close()

@@ -1,0 +1,169 @@
+"""Jobs and transcripts as their owner may see them."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from db import jobs
+from db.tables import Job, Transcript
+from domain.access import Caller
+from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, ResultNotReady
+from domain.events import Event
+from domain.lifecycle import ENDED, JobState
+from domain.transcript import Transcript as Heard
+from services import transcripts
+from services.platform import Platform
+
+LARGEST_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A job as it stands: the state from PostgreSQL, the fine grain of its progress from Redis where that is newer."""
+
+    job: Job
+    transcript: Transcript
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: Sequence[Status]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    job: Job
+    transcript: Transcript
+    heard: Heard
+    audio_url: str | None
+    """Absolute, or a path of our own API; None once the recording has been deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    key: str
+    size_bytes: int
+    content_type: str
+
+
+async def _find(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:
+    async with platform.sessions.begin() as session:
+        found = await jobs.get(session, job_id, owner=caller.owner)
+    if found is None or found[0].state == JobState.PURGED or found[0].erase_requested_at is not None:
+        raise JobNotFound
+    return found
+
+
+async def status(platform: Platform, caller: Caller, job_id: UUID) -> Status:
+    job, transcript = await _find(platform, caller, job_id)
+    event = standing(job, transcript)
+    if job.state == JobState.PROCESSING:
+        event = _with_latest(event, await platform.events.latest(job_id))
+    return Status(job, transcript, event)
+
+
+def standing(job: Job, transcript: Transcript) -> Event:
+    """The row as an event: what a follower is shown first."""
+    event = jobs.state_event(job, message=job.message)
+    changed: dict[str, object] = {"type": "snapshot", "engine": transcript.engine or job.engine}
+    if job.state == JobState.COMPLETED:
+        changed["result"] = {"segments_count": transcript.segments_count, "duration": transcript.duration}
+    return event.model_copy(update=changed)
+
+
+def _with_latest(event: Event, latest: Event | None) -> Event:
+    """Progress may be newer in Redis; it counts only if it is of the same attempt."""
+    if latest is None or latest.status != event.status or latest.fence != event.fence:
+        return event
+    finer = {
+        name: getattr(latest, name)
+        for name in ("progress", "stage", "message", "audio_done", "audio_total", "eta_seconds")
+    }
+    return event.model_copy(update={name: value for name, value in finer.items() if value is not None})
+
+
+async def page(
+    platform: Platform,
+    caller: Caller,
+    *,
+    limit: int,
+    cursor: str | None,
+    session_id: UUID | None,
+    states: Sequence[JobState],
+    engine: str | None,
+) -> Page:
+    before = None if cursor is None else _parse_cursor(cursor)
+    async with platform.sessions.begin() as session:
+        found = await jobs.page(
+            session,
+            owner=caller.owner,
+            limit=limit + 1,
+            before=before,
+            session_id=session_id,
+            states=states,
+            engine=engine,
+        )
+    shown = found[:limit]
+    more = _cursor_of(shown[-1][0]) if len(found) > limit else None
+    return Page([Status(job, transcript, standing(job, transcript)) for job, transcript in shown], more)
+
+
+def _cursor_of(job: Job) -> str:
+    return base64.urlsafe_b64encode(f"{job.created_at.isoformat()} {job.id}".encode()).decode()
+
+
+def _parse_cursor(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        moment, job_id = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        parsed = datetime.fromisoformat(moment), UUID(job_id)
+        if parsed[0].tzinfo is None:
+            raise ValueError
+    except (binascii.Error, ValueError) as error:
+        raise Invalid("this cursor is not one of ours; take next_cursor of the page before", field="cursor") from error
+    return parsed
+
+
+async def result(platform: Platform, caller: Caller, job_id: UUID) -> Result:
+    """Raises JobNotFound, ResultNotReady, JobHasNoResult."""
+    job, transcript = await _find(platform, caller, job_id)
+    if job.state not in ENDED:
+        raise ResultNotReady(job.state)
+    if job.state != JobState.COMPLETED or job.result_key is None:
+        raise JobHasNoResult(job.state, (job.error_details or {}).get("message"))
+    heard = await transcripts.load(platform.store, job.result_key)
+    return Result(job, transcript, heard, await _audio_url(platform, job, transcript))
+
+
+async def _audio_url(platform: Platform, job: Job, transcript: Transcript) -> str | None:
+    if job.source_key is None:
+        return None
+    return await platform.store.link(
+        job.source_key,
+        seconds=platform.settings.storage.link_ttl_seconds,
+        content_type=_served_as(job),
+        filename=transcript.filename or f"{job.id}",
+    )
+
+
+def _served_as(job: Job) -> str:
+    """The type that the decoder found, never the one that an uploader claimed."""
+    return job.content_type or "application/octet-stream"
+
+
+async def audio(platform: Platform, caller: Caller, job_id: UUID) -> Audio:
+    job, _ = await _find(platform, caller, job_id)
+    if job.source_key is None:
+        raise AudioDeleted
+    return Audio(job.source_key, await platform.store.size(job.source_key), _served_as(job))
+
+
+def read(
+    platform: Platform, audio: Audio, *, start: int, length: int
+) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    return platform.store.open(audio.key, start=start, length=length)

@@ -1,0 +1,67 @@
+"""What is deleted when. Recordings go a while after their job has ended, never before; erasures are finished."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from db import jobs, sweeps
+from services import ending
+from services.platform import Platform
+from storage import layout
+from storage.contract import ListedObject
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+
+
+async def finish_erasures(platform: Platform) -> int:
+    """Purge the jobs whose erasure had to wait for a worker."""
+    async with platform.sessions.begin() as session:
+        wished = await jobs.to_erase(session, limit=BATCH)
+    for job in wished:
+        await ending.purge(platform, job.id, job.owner)
+    return len(wished)
+
+
+async def delete_expired_audio(platform: Platform) -> int:
+    """Delete recordings that have outlived their job by the time that the settings give them."""
+    times = platform.settings.retention
+    async with platform.sessions.begin() as session:
+        expired = await sweeps.with_expired_audio(
+            session,
+            kept=timedelta(hours=times.audio_hours),
+            failed_kept=timedelta(hours=times.failed_audio_hours),
+            limit=BATCH,
+        )
+        for job in expired:
+            if job.source_key is not None:
+                await platform.store.delete(job.source_key)
+        await sweeps.note_audio_deleted(session, [job.id for job in expired])
+    return len(expired)
+
+
+async def delete_orphans(platform: Platform) -> int:
+    """Delete objects that no row points to and that are too old to belong to a job in the making."""
+    age = timedelta(hours=platform.settings.retention.orphan_hours)
+    await platform.store.delete_unfinished(age.total_seconds())
+    deleted, batch = 0, []
+    async for found in platform.store.list(layout.ROOT):
+        if datetime.now(UTC) - found.modified_at > age:
+            batch.append(found)
+        if len(batch) >= BATCH:
+            deleted += await _delete_unused(platform, batch)
+            batch = []
+    deleted += await _delete_unused(platform, batch)
+    if deleted:
+        log.info("%d objects that no job points to were deleted", deleted)
+    return deleted
+
+
+async def _delete_unused(platform: Platform, candidates: list[ListedObject]) -> int:
+    job_ids = {job_id for found in candidates if (job_id := layout.job_of(found.key)) is not None}
+    async with platform.sessions.begin() as session:
+        used = await sweeps.keys_in_use(session, job_ids)
+    unused = [found.key for found in candidates if found.key not in used]
+    for key in unused:
+        await platform.store.delete(key)
+    return len(unused)

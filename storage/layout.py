@@ -1,0 +1,29 @@
+"""Where objects lie. Keys are made here and nowhere else, from ids only: never from what a caller wrote."""
+
+from uuid import UUID
+
+ROOT = "o/"
+
+
+def job_prefix(owner: str, job_id: UUID) -> str:
+    return f"{ROOT}{owner}/j/{job_id}/"
+
+
+def source(owner: str, job_id: UUID) -> str:
+    return f"{job_prefix(owner, job_id)}source"
+
+
+def result(owner: str, job_id: UUID, fence: int) -> str:
+    """The fence is in the key, so a worker that lost its lease overwrites nobody's result."""
+    return f"{job_prefix(owner, job_id)}result/{fence}.json.zst"
+
+
+def job_of(key: str) -> UUID | None:
+    """The job that an object belongs to, or None where the key is not of this layout."""
+    parts = key.split("/")
+    if len(parts) < 5 or parts[0] != "o" or parts[2] != "j":
+        return None
+    try:
+        return UUID(parts[3])
+    except ValueError:
+        return None

@@ -1,0 +1,157 @@
+"""A worker process: arq brings hints, attempts run beside it, and SIGTERM drains it without charging anybody."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Coroutine
+from typing import Any
+from uuid import UUID
+
+from arq.worker import Worker, func
+from engines.registry import Registry
+from redis.exceptions import RedisError
+
+from config.settings import Settings
+from messaging.arq_queue import QUEUE_NAME, TASK, connect_arq, serialize
+from services import upkeep
+from services.platform import Platform, open_platform
+from workers import pipeline, schedule, workspace
+from workers.tasks import transcribe
+
+log = logging.getLogger(__name__)
+
+LONGEST_ATTEMPT_SECONDS = 7 * 24 * 3600
+"""arq's own limit, out of the way: the deadline in the row is the one that counts."""
+
+RECONNECT_SECONDS = 0.5
+POLL_SECONDS = 0.05
+"""How often Redis is asked: 31 ms to pick a job up, 0.9 % of a core when idle (measured)."""
+
+
+class Attendance:
+    """The attempts that this process makes now, at most so many at once; they outlive arq's own connection troubles."""
+
+    def __init__(self, platform: Platform, registry: Registry, *, worker: str) -> None:
+        self._platform, self._registry, self._worker = platform, registry, worker
+        self._free = asyncio.Semaphore(platform.settings.workers.max_concurrent_jobs)
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def attend(self, job_id: UUID) -> None:
+        """Make an attempt at a job and wait for its end; a hint that comes while draining is for somebody else."""
+        async with self._free:
+            if self._draining:
+                return
+            attempt = asyncio.create_task(self._attempt(job_id))
+            self._attempts.add(attempt)
+            attempt.add_done_callback(self._attempts.discard)
+            await asyncio.shield(attempt)
+
+    async def _attempt(self, job_id: UUID) -> None:
+        try:
+            await pipeline.run_attempt(self._platform, self._registry, job_id, worker=self._worker)
+        except Exception:
+            # Before the claim or after the row's last word: nothing is ours any more, and the sweeper sees to the rest.
+            log.exception("an attempt could not be begun or ended")
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Begin nothing more; let what runs end within the grace time, and give the rest back."""
+        self._draining = True
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=grace_seconds)
+        left = list(self._attempts)
+        for attempt in left:
+            attempt.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+async def run(settings: Settings, *, ready_fd: int | None) -> None:
+    """Work until SIGTERM or SIGINT."""
+    worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with (
+        open_platform(settings, application="worker") as platform,
+        contextlib.aclosing(Registry.load(settings)) as registry,
+    ):
+        with workspace.hold(settings.media.work_dir) as work_dir:
+            platform = workspace.working_in(platform, work_dir)
+            await _serve(platform, registry, worker, stop, ready_fd)
+
+
+async def _serve(
+    platform: Platform, registry: Registry, worker: str, stop: asyncio.Event, ready_fd: int | None
+) -> None:
+    attendance = Attendance(platform, registry, worker=worker)
+    reporter = schedule.Reporter(platform, registry, worker=worker)
+    duties: list[Coroutine[Any, Any, None]] = [
+        _listen(platform, attendance, stop),
+        schedule.Sweeper(platform, worker=worker).run(),
+        reporter.run(),
+        _say_ready(reporter, ready_fd),
+    ]
+    tasks = [asyncio.create_task(duty) for duty in duties]
+    await stop.wait()
+    log.info("worker %s drains", worker)
+    await attendance.drain(platform.settings.workers.grace_seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    with contextlib.suppress(Exception):
+        await upkeep.hand_back_duties(platform, holder=worker)
+
+
+async def _say_ready(reporter: schedule.Reporter, ready_fd: int | None) -> None:
+    await reporter.told.wait()
+    log.info("the worker is ready")
+    if ready_fd is not None:
+        os.write(ready_fd, b"ready\n")
+        os.close(ready_fd)
+
+
+async def _listen(platform: Platform, attendance: Attendance, stop: asyncio.Event) -> None:
+    """Take hints from arq for as long as the process lives, over every absence of Redis.
+
+    Each connection gets a new arq worker: one that lost Redis in the middle of a pick-up has lost count of its slots.
+    """
+    while not stop.is_set():
+        arq = _arq_worker(platform.settings, attendance)
+        picking = asyncio.create_task(_stop_picking(arq, stop))
+        try:
+            await arq.main()
+        except (RedisError, OSError) as error:
+            log.warning("redis is away (%s); running jobs go on", type(error).__name__)
+        finally:
+            picking.cancel()
+            with contextlib.suppress(RedisError, OSError):
+                await arq.pool.aclose(close_connection_pool=True)
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _stop_picking(arq: Worker, stop: asyncio.Event) -> None:
+    await stop.wait()
+    arq.allow_pick_jobs = False
+
+
+def _arq_worker(settings: Settings, attendance: Attendance) -> Worker:
+    return Worker(
+        functions=[func(transcribe, name=TASK)],  # type: ignore[arg-type]  # arq types its context as a plain dict
+        redis_pool=connect_arq(settings.redis),
+        queue_name=QUEUE_NAME,
+        ctx={"attendance": attendance},
+        handle_signals=False,
+        max_jobs=settings.workers.max_concurrent_jobs,
+        job_timeout=LONGEST_ATTEMPT_SECONDS,
+        max_tries=1_000_000,  # tries are counted in the row
+        keep_result=0,
+        log_results=False,
+        poll_delay=POLL_SECONDS,
+        job_serializer=serialize,
+        job_deserializer=json.loads,
+    )

@@ -1,0 +1,215 @@
+"""One attempt at a job, step by step: choose → claim → fetch → decode → hear → save → announce."""
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from engines.registry import Choice, Registry
+
+from config import telemetry
+from domain.capabilities import EngineReport
+from domain.errors import (
+    DatabaseUnavailable,
+    DeadlinePassed,
+    EngineFailed,
+    EscribaError,
+    ObjectNotFound,
+    StorageUnavailable,
+)
+from domain.transcript import Notice, Transcript
+from engines.contract import Hearing
+from media.decode import Decoded, DecodeLimits, decode
+from services import attempts
+from services.attempts import Attempt, Standing
+from services.platform import Platform
+from workers.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+BEATS_PER_LEASE = 5
+"""A lease survives four heartbeats that did not get through, and a wish to cancel is heard within a fifth of it."""
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+
+
+class NotOurs(Exception):
+    """The attempt must stop: its lease is gone, its owner wishes it cancelled, or its time is up."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(standing)
+        self.standing = standing
+
+
+async def run_attempt(platform: Platform, registry: Registry, job_id: UUID, *, worker: str) -> None:
+    """Make one attempt at a job, if it is there to be had; returns when the row says how it ended."""
+    options = await attempts.look(platform, job_id)
+    if options is None:
+        return
+    choice = await registry.choose(options.engine, language=options.language, model=options.model)
+    if not isinstance(choice, Choice):
+        await attempts.postpone(platform, job_id, reason=choice.reason)
+        return
+    attempt = await attempts.claim(platform, job_id, worker=worker)
+    if attempt is None:
+        return
+    with telemetry.bind(job_id=str(job_id), fence=attempt.fence):
+        await _settle(platform, attempt, _work(platform, choice, attempt, worker))
+
+
+async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
+    """See the work to its end, and let the row say how it ended."""
+    try:
+        await _attend(platform, attempt, work)
+    except NotOurs as end:
+        await _stop(platform, attempt, end.standing)
+    except asyncio.CancelledError:
+        await asyncio.shield(
+            _persist(lambda: attempts.release(platform, attempt, reason="the worker shut down"), lenient=True)
+        )
+        raise
+    except EscribaError as error:
+        log.warning("the attempt failed: %s", error.code)
+        retryable = isinstance(error, EngineFailed) and error.retryable
+        await _persist(partial(attempts.fail, platform, attempt, error, retryable=retryable), lenient=True)
+    except Exception:
+        log.exception("a bug ended the attempt")
+        unforeseen = EscribaError(
+            "an unexpected error ended the attempt; the operator's log has it under this job's id"
+        )
+        await _persist(lambda: attempts.fail(platform, attempt, unforeseen, retryable=True), lenient=True)
+
+
+async def _stop(platform: Platform, attempt: Attempt, standing: Standing) -> None:
+    log.info("the attempt was stopped: %s", standing)
+    if standing == Standing.CANCEL:
+        await _persist(lambda: attempts.cancel(platform, attempt), lenient=True)
+    elif standing == Standing.OVERDUE:
+        await _persist(lambda: attempts.fail(platform, attempt, DeadlinePassed(), retryable=False), lenient=True)
+
+
+async def _attend(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` beside a heartbeat of its own; a heartbeat that hears a stop ends the work at once."""
+    working = asyncio.create_task(work)
+    beating = asyncio.create_task(_beat(platform, attempt))
+    try:
+        await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise NotOurs(beating.result())
+        working.result()
+    finally:
+        working.cancel()
+        beating.cancel()
+        await asyncio.gather(working, beating, return_exceptions=True)
+
+
+async def _beat(platform: Platform, attempt: Attempt) -> Standing:
+    """Renew the lease until the row says stop.
+
+    A database that does not answer says nothing: the work goes on, and the fence keeps it from doing harm.
+    """
+    every = attempts.lease(platform).total_seconds() / BEATS_PER_LEASE
+    while True:
+        await asyncio.sleep(every)
+        try:
+            standing = await attempts.heartbeat(platform, attempt)
+        except DatabaseUnavailable:
+            log.warning("no heartbeat: the database is away")
+            continue
+        if standing != Standing.OURS:
+            return standing
+
+
+async def _persist(write: Callable[[], Awaitable[bool]], *, lenient: bool = False) -> None:
+    """Write what must not be lost, for as long as it takes. A write that finds the job taken ends the attempt."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            written = await write()
+            break
+        except (DatabaseUnavailable, StorageUnavailable) as error:
+            log.warning("waiting to save: %s", error.code)
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+    if not written and not lenient:
+        raise NotOurs(Standing.LOST)
+
+
+async def _work(platform: Platform, choice: Choice, attempt: Attempt, worker: str) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=platform.settings.media.work_dir))
+    try:
+        decoded = await _decode(platform, attempt, folder)
+        await _persist(
+            lambda: attempts.note_decoded(platform, attempt, seconds=decoded.seconds, content_type=decoded.content_type)
+        )
+        transcript = await _hear(platform, choice, attempt, folder / "audio.wav", decoded, worker)
+        await _persist(lambda: attempts.complete(platform, attempt, transcript))
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def _decode(platform: Platform, attempt: Attempt, folder: Path) -> Decoded:
+    source = folder / "source"
+    try:
+        async with platform.store.open(attempt.source_key) as chunks:
+            with source.open("wb") as file:
+                async for chunk in chunks:
+                    file.write(chunk)
+    except ObjectNotFound as error:
+        raise EngineFailed("the recording is gone from the store", retryable=False) from error
+    except StorageUnavailable as error:
+        raise EngineFailed(str(error), retryable=True) from error
+    limits = platform.settings.media
+    decoded = await decode(
+        source,
+        folder / "audio.wav",
+        DecodeLimits(max_seconds=limits.max_duration_seconds, memory_bytes=limits.decode_memory_bytes),
+    )
+    source.unlink()
+    return decoded
+
+
+async def _hear(
+    platform: Platform, choice: Choice, attempt: Attempt, audio: Path, decoded: Decoded, worker: str
+) -> Transcript:
+    options = attempt.options
+    hearing = Hearing(
+        audio_seconds=decoded.seconds,
+        language=language_for(choice.report, options.language),
+        model=options.model,
+        enable_diarization=options.enable_diarization,
+        min_speakers=options.min_speakers,
+        max_speakers=options.max_speakers,
+    )
+    recorder = Recorder(
+        platform, attempt, worker=worker, engine=choice.engine.name, seconds=decoded.seconds, persist=_persist
+    )
+    async with recorder, aclosing(choice.engine.transcribe(audio, hearing)) as heard:
+        async for item in heard:
+            await recorder.take(item)
+    return Transcript(
+        language=recorder.detected.language if recorder.detected else hearing.language,
+        duration=decoded.seconds,
+        engine=choice.engine.name,
+        engine_reason=choice.reason,
+        model=options.model or choice.report.default_model,
+        segments=tuple(recorder.segments),
+        warnings=(
+            *(Notice.model_validate(warning) for warning in options.warnings),
+            *decoded.notices,
+            *recorder.notices,
+        ),
+    )
+
+
+def language_for(report: EngineReport, wanted: str | None) -> str | None:
+    """The engine's own spelling of the wanted language; with none wanted, detection where it can, else its default."""
+    if wanted is not None:
+        return report.match_language(wanted)
+    return None if report.detects_language else report.default_language

@@ -1,0 +1,119 @@
+"""What an attempt has heard so far: kept in PostgreSQL at most once a second, announced as it comes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Self
+
+from domain.events import Event
+from domain.lifecycle import JobState
+from domain.transcript import Detected, Heard, Notice, Progress, Segment
+from services import attempts
+from services.attempts import Attempt
+from services.platform import Platform
+
+KEEP_EVERY_SECONDS = 1.0
+ANNOUNCE_EVERY_SECONDS = 0.25
+ETA_BASIS = (3.0, 0.05)
+"""Seconds of work and share of the audio before an estimate is worth showing."""
+
+Persist = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+"""Runs a fenced write until the database takes it; raises where the job is no longer ours."""
+
+
+class Recorder:
+    """Takes what the engine yields without making it wait; writes happen in a task of their own.
+
+    `async with` it: leaving without an error means that everything taken has been kept.
+    """
+
+    def __init__(
+        self, platform: Platform, attempt: Attempt, *, worker: str, engine: str, seconds: float, persist: Persist
+    ) -> None:
+        self._platform, self._attempt, self._worker, self._engine = platform, attempt, worker, engine
+        self._total, self._persist = seconds, persist
+        self.segments: list[Segment] = []
+        self.notices: list[Notice] = []
+        self.detected: Detected | None = None
+        self._kept = 0
+        self._progress = Progress(stage="transcribe", done=0, total=seconds)
+        self._began = self._announced = monotonic()
+        self._news = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._keeper = asyncio.create_task(self._keep_up())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        assert self._keeper is not None
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+        if kind is None:
+            await self._keep()
+
+    async def take(self, heard: Heard) -> None:
+        if self._keeper is not None and self._keeper.done():
+            self._keeper.result()  # the job is no longer ours: say so here, where the engine can be stopped
+        match heard:
+            case Segment():
+                self.segments.append(heard)
+                self._news.set()
+            case Progress():
+                self._progress = heard
+                self._news.set()
+                await self._announce()
+            case Detected():
+                self.detected = heard
+            case Notice():
+                self.notices.append(heard)
+
+    async def _keep_up(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self._keep()
+            await asyncio.sleep(KEEP_EVERY_SECONDS)
+
+    async def _keep(self) -> None:
+        upto = len(self.segments)
+        fresh = list(enumerate(self.segments[self._kept : upto], start=self._kept + 1))
+        progress = self._progress
+        await self._persist(
+            lambda: attempts.note_progress(
+                self._platform, self._attempt, stage=progress.stage, audio_done=self._audio_done(), segments=fresh
+            )
+        )
+        self._kept = upto
+
+    def _audio_done(self) -> float:
+        return min(self._progress.done, self._total)
+
+    async def _announce(self) -> None:
+        now = monotonic()
+        if now - self._announced < ANNOUNCE_EVERY_SECONDS:
+            return
+        self._announced = now
+        percent = int(100 * self._audio_done() / self._total) if self._total else 0
+        await self._platform.events.publish(
+            Event(
+                type="progress",
+                job_id=self._attempt.job_id,
+                transcript_id=self._attempt.transcript_id,
+                status=JobState.PROCESSING,
+                progress=min(99, percent),
+                message=f"{self._progress.stage} with {self._engine}",
+                stage=self._progress.stage,
+                audio_done=self._audio_done(),
+                audio_total=self._total,
+                eta_seconds=self._eta(now),
+                engine=self._engine,
+                worker_id=self._worker,
+                fence=self._attempt.fence,
+            )
+        )
+
+    def _eta(self, now: float) -> float | None:
+        spent, done = now - self._began, self._audio_done()
+        enough = spent >= ETA_BASIS[0] and self._total and done / self._total >= ETA_BASIS[1]
+        return round(spent * (self._total - done) / done, 1) if enough else None
