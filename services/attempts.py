@@ -98,6 +98,13 @@ async def postpone(platform: Platform, job_id: UUID, *, reason: str) -> None:
         )
 
 
+async def give_up(platform: Platform, job_id: UUID, *, code: str, reason: str) -> bool:
+    """Fail a waiting job that no engine will ever be able to hear as it was asked for."""
+    async with platform.sessions.begin() as session:
+        job = await jobs.give_up(session, job_id, error={"code": code, "message": reason})
+    return await _announce(platform, job)
+
+
 async def heartbeat(platform: Platform, attempt: Attempt) -> Standing:
     async with platform.sessions.begin() as session:
         job = await jobs.heartbeat(session, attempt.job_id, attempt.fence, lease=lease(platform))

@@ -58,7 +58,8 @@ async def give_up_spent(platform: Platform) -> int:
     """Fail waiting jobs whose budget for crashes is spent; no worker would claim them."""
     async with platform.sessions.begin() as session:
         moved = [
-            await jobs.give_up(session, job_id, error=error) for job_id in await sweeps.spent(session, limit=BATCH)
+            await jobs.give_up(session, job_id, error=WORKER_CRASHED)
+            for job_id in await sweeps.spent(session, limit=BATCH)
         ]
     for job in moved:
         if job is not None:

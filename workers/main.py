@@ -13,10 +13,10 @@ from typing import Any
 from uuid import UUID
 
 from arq.worker import Worker, func
-from engines.registry import Registry
 from redis.exceptions import RedisError
 
 from config.settings import Settings
+from engines.registry import Registry
 from messaging.arq_queue import QUEUE_NAME, TASK, connect_arq, serialize
 from services import upkeep
 from services.platform import Platform, open_platform
@@ -76,13 +76,13 @@ async def run(settings: Settings, *, ready_fd: int | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with (
-        open_platform(settings, application="worker") as platform,
-        contextlib.aclosing(Registry.load(settings)) as registry,
-    ):
-        with workspace.hold(settings.media.work_dir) as work_dir:
-            platform = workspace.working_in(platform, work_dir)
-            await _serve(platform, registry, worker, stop, ready_fd)
+    registry = Registry.load(settings)
+    with workspace.hold(settings.media.work_dir) as work_dir:
+        async with open_platform(settings, application="worker") as platform:
+            try:
+                await _serve(workspace.working_in(platform, work_dir), registry, worker, stop, ready_fd)
+            finally:
+                await registry.close()
 
 
 async def _serve(

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from engines.registry import Choice, Registry
-
 from config import telemetry
 from domain.capabilities import EngineReport
 from domain.errors import (
@@ -24,7 +22,9 @@ from domain.errors import (
     StorageUnavailable,
 )
 from domain.transcript import Notice, Transcript
+from engines.choice import NoEngine
 from engines.contract import Hearing
+from engines.registry import Choice, Registry
 from media.decode import Decoded, DecodeLimits, decode
 from services import attempts
 from services.attempts import Attempt, Standing
@@ -53,14 +53,21 @@ async def run_attempt(platform: Platform, registry: Registry, job_id: UUID, *, w
     if options is None:
         return
     choice = await registry.choose(options.engine, language=options.language, model=options.model)
-    if not isinstance(choice, Choice):
-        await attempts.postpone(platform, job_id, reason=choice.reason)
+    if isinstance(choice, NoEngine):
+        await _do_without(platform, job_id, choice)
         return
     attempt = await attempts.claim(platform, job_id, worker=worker)
     if attempt is None:
         return
     with telemetry.bind(job_id=str(job_id), fence=attempt.fence):
         await _settle(platform, attempt, _work(platform, choice, attempt, worker))
+
+
+async def _do_without(platform: Platform, job_id: UUID, missing: NoEngine) -> None:
+    if missing.permanent:
+        await attempts.give_up(platform, job_id, code="unsupported_option", reason=missing.reason)
+    else:
+        await attempts.postpone(platform, job_id, reason=missing.reason)
 
 
 async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
@@ -165,12 +172,7 @@ async def _decode(platform: Platform, attempt: Attempt, folder: Path) -> Decoded
         raise EngineFailed("the recording is gone from the store", retryable=False) from error
     except StorageUnavailable as error:
         raise EngineFailed(str(error), retryable=True) from error
-    limits = platform.settings.media
-    decoded = await decode(
-        source,
-        folder / "audio.wav",
-        DecodeLimits(max_seconds=limits.max_duration_seconds, memory_bytes=limits.decode_memory_bytes),
-    )
+    decoded = await decode(source, folder / "audio.wav", DecodeLimits.of(platform.settings.media))
     source.unlink()
     return decoded
 

@@ -1,0 +1,52 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.core ## Set everything up, transcribe the sample consultation, print it
+	@$(BIN)/escriba demo
+
+run: .venv/.core ## Serve until Ctrl-C
+	@$(BIN)/escriba up
+
+test: .venv/.dev ## Set everything up and pass all tests
+	@$(BIN)/pytest
+
+check: .venv/.dev ## Format, lint, types, import floors, tests, migrations: what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+format: .venv/.dev ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-upload: .venv/.dev ## Uploads: throughput, memory and temporary files beside a bare sink (about 3 minutes)
+	@$(BIN)/python -m bench.upload
+
+bench-decode: .venv/.dev ## Decoding ten hours: memory and speed beside ffmpeg (about 2 minutes)
+	@$(BIN)/python -m bench.decode
+
+bench-job: .venv/.dev ## Overhead of a job and of the engine call inside it (about 5 minutes)
+	@$(BIN)/python -m bench.job
+
+ci-services: ## Install by apt the servers that only tests need (Swift, Chromium); needs root
+	@sh scripts/ci-services.sh
+
+lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
+	@for name in uv core dev; do \
+	    $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	        requirements/$$name.in -o requirements/$$name.txt; \
+	done
+
+.venv/.core: requirements/core.txt requirements/uv.txt pyproject.toml
+	@[ -e .venv/.dev ] && [ .venv/.dev -nt requirements/dev.txt ] && touch $@ || sh scripts/setup.sh core
+
+.venv/.dev: requirements/dev.txt requirements/uv.txt pyproject.toml
+	@sh scripts/setup.sh dev
+
+.PHONY: help demo run test check format bench-upload bench-decode bench-job ci-services lock

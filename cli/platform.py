@@ -1,0 +1,77 @@
+"""`escriba up` and `escriba demo`: the whole platform on this machine."""
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+
+from alembic import command
+from alembic.config import Config
+from rich.console import Console
+
+from cli import embedded
+from cli.client import Client
+from cli.supervisor import Supervisor
+from cli.transcribing import Bars, show_transcript, transcribe
+from config.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "samples" / "consultation.flac"
+
+
+def migrate_now(settings: Settings) -> None:
+    """Bring the schema to the newest version, as its owner."""
+    config = Config(ROOT / "alembic.ini")
+    database = settings.database
+    config.attributes["url"] = (database.migration_url or database.url).get_secret_value()
+    command.upgrade(config, "head")
+
+
+async def migrate(settings: Settings) -> None:
+    await asyncio.to_thread(migrate_now, settings)
+
+
+async def up(console: Console, home: Path) -> None:
+    """Serve until asked to stop."""
+    began = monotonic()
+    with embedded.prepare(home) as platform:
+        async with Supervisor(platform.home / "logs") as supervisor:
+            with console.status("starting PostgreSQL, Redis, engines, workers and the API"):
+                await platform.start(supervisor, migrate)
+            console.print(
+                f"Escriba is up at [bold]{platform.address}[/] ({monotonic() - began:.1f} s).  Ctrl-C stops it."
+            )
+            console.print(f"  try    escriba transcribe --url {platform.address} RECORDING")
+            console.print(f"  API    {platform.address}/docs")
+            console.print(f"  data   {platform.home}")
+            await supervisor.until_asked()
+        console.print("stopped; everything is kept in", str(platform.home))
+
+
+async def demo(console: Console, environ: Mapping[str, str]) -> bool:
+    """Start everything in a temporary home, transcribe the sample through the public API, print it, and stop."""
+    with tempfile.TemporaryDirectory(prefix="escriba-demo-") as folder:
+        said = {**environ, "API_PORT": "0"}
+        with embedded.prepare(Path(folder), said) as platform:
+            async with Supervisor(platform.home / "logs") as supervisor:
+                with console.status("starting PostgreSQL, Redis, engines, workers and the API"):
+                    await platform.start(supervisor, migrate)
+                console.print(f"Escriba is up at [bold]{platform.address}[/]; sending the sample consultation.")
+                return await asyncio.to_thread(_transcribe_sample, console, platform.address)
+    return False  # asked to stop before the end
+
+
+def _transcribe_sample(console: Console, address: str) -> bool:
+    with Client(address) as client:
+        with Bars(console) as bars:
+            job_id = transcribe(client, SAMPLE, {"language": "en"}, bars)
+        if job_id is None:
+            return False
+        result = client.result(job_id)
+        console.print(
+            f"\n[bold]Heard by {result['engine']}[/] ({result['engine_reason']}), {result['duration']:.0f} s of audio:\n"
+        )
+        show_transcript(console, result)
+        console.print()
+    return True
