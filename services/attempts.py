@@ -176,12 +176,12 @@ async def complete(platform: Platform, attempt: Attempt, heard: Heard) -> bool:
     if job is None:
         await platform.store.delete(key)
         return False
-    await platform.events.publish(completed_event(job, len(heard.segments)))
+    await platform.events.publish(completed_event(job, heard))
     return True
 
 
-def completed_event(job: Job, segments_count: int) -> Event:
-    summary = {"segments_count": segments_count, "duration": job.audio_seconds}
+def completed_event(job: Job, heard: Heard) -> Event:
+    summary = {"segments_count": len(heard.segments), "duration": heard.duration}
     return jobs.state_event(job).model_copy(update={"result": summary})
 
 

@@ -145,7 +145,12 @@ async def _follow(
         while True:
             events, progress, behind = follower.take()
             if behind or not all(_follows(cursor, event) for event in events):
-                events = await _missed(platform, job_id, cursor)
+                try:
+                    events = await _missed(platform, job_id, cursor)
+                except JobNotFound:
+                    return  # erased meanwhile; a reconnect is told so
+                except DatabaseUnavailable:
+                    events = []  # the repair sends this follower looking again once the database is back
             for event in events:
                 if not cursor.wants(event):
                     continue

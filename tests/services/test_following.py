@@ -1,0 +1,203 @@
+"""Following a job: a snapshot first, every durable event once and in order, the end always; with hints or without."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from domain.errors import JobNotFound
+from domain.events import Cursor, Event
+from domain.transcript import Segment
+from services import attempts, ending, following
+from services.attempts import Attempt
+from services.following import Hub
+from services.platform import Platform
+from tests.support.jobs import ME, NOBODY_HEARD, claimed, force, make_job
+from tests.support.servers import RedisServer
+
+Told = tuple[Event, Cursor | None]
+
+
+class Deaf:
+    """The platform's announcements, none of which arrive: Redis is up, and every hint is lost."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.publish, self.latest, self.forget = platform.events.publish, platform.events.latest, platform.events.forget
+
+    async def listen(self) -> AsyncIterator[Event | None]:
+        await asyncio.Event().wait()
+        yield None
+
+    async def close(self) -> None: ...
+
+
+@pytest.fixture(params=["all hints arrive", "all hints are lost"])
+async def hub(
+    platform: Platform, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Hub]:
+    monkeypatch.setattr(following, "REPAIR_SECONDS", 0.05)
+    hub = Hub(platform if request.param == "all hints arrive" else replace(platform, events=Deaf(platform)))
+    hub.start()
+    yield hub
+    await hub.stop()
+
+
+async def hear(platform: Platform, attempt: Attempt, first: int, *words: str, at: float = 0.0) -> None:
+    segments = [
+        (n, Segment(start=at + i, end=at + i + 1, text=word))
+        for i, (n, word) in enumerate(enumerate(words, start=first))
+    ]
+    assert await attempts.note_progress(platform, attempt, stage="transcribe", audio_done=1, segments=segments)
+
+
+async def follow(platform: Platform, hub: Hub, attempt: Attempt, last: Cursor | None = None) -> AsyncIterator[Told]:
+    stream = await following.open_stream(platform, hub, ME, attempt.job_id, last)
+    assert stream is not None
+    return stream
+
+
+def story(told: list[Told]) -> list[str]:
+    """The durable part of what was told, in words."""
+    return [event.segment.text if event.segment else event.status.value for event, cursor in told if cursor is not None]
+
+
+async def until_end(stream: AsyncIterator[Told]) -> list[Told]:
+    return [told async for told in stream]
+
+
+async def test_the_first_thing_told_is_a_snapshot(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    stream = await follow(platform, hub, attempt)
+    event, cursor = await anext(stream)
+    assert (event.type, event.status, cursor) == ("snapshot", "processing", None)
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_segments_come_as_they_are_kept_and_then_the_end(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    stream = await follow(platform, hub, attempt)
+    await anext(stream)
+    await hear(platform, attempt, 1, "one")
+    assert (await anext(stream))[0].segment == Segment(start=0, end=1, text="one")
+    await hear(platform, attempt, 2, "two", "three", at=1)
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    told = await until_end(stream)
+    assert story(told) == ["two", "three", "completed"]
+    assert told[-1][0].result == {"segments_count": 0, "duration": 1.0}
+
+
+async def test_a_follower_of_a_queued_job_sees_its_whole_life(platform: Platform, hub: Hub) -> None:
+    job_id = await make_job(platform)
+    stream = await following.open_stream(platform, hub, ME, job_id, None)
+    assert stream is not None
+    assert (await anext(stream))[0].status == "queued"
+    attempt = await attempts.claim(platform, job_id, worker="w")
+    assert attempt is not None
+    await hear(platform, attempt, 1, "one")
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    assert story(await until_end(stream)) == ["processing", "one", "completed"]
+
+
+async def test_a_newcomer_to_a_finished_job_gets_all_of_it(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    await hear(platform, attempt, 1, "one", "two")
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    told = await until_end(await follow(platform, hub, attempt))
+    assert told[0][0].type == "snapshot"
+    assert story(told)[-3:] == ["one", "two", "completed"]
+
+
+async def test_a_reconnect_anywhere_goes_on_right_behind(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    await hear(platform, attempt, 1, "one", "two", "three")
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    whole = [(event, cursor) for event, cursor in await until_end(await follow(platform, hub, attempt)) if cursor]
+    for cut in range(1, len(whole)):
+        last = Cursor.parse(str(whole[cut - 1][1]))
+        rest = await until_end(await follow(platform, hub, attempt, last))
+        assert story(rest) == story(whole[cut:])  # type: ignore[arg-type]
+
+
+async def test_a_reconnect_behind_the_end_has_nothing_to_tell(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    told = await until_end(await follow(platform, hub, attempt))
+    assert await following.open_stream(platform, hub, ME, attempt.job_id, told[-1][1]) is None
+
+
+async def test_a_new_attempt_goes_on_behind_the_last_second_delivered(platform: Platform, hub: Hub) -> None:
+    first = await claimed(platform)
+    stream = await follow(platform, hub, first)
+    await anext(stream)
+    await hear(platform, first, 1, "one", "two")
+    assert story([await anext(stream), await anext(stream)]) == ["one", "two"]
+    await attempts.release(platform, first, reason="drained")
+    second = await attempts.claim(platform, first.job_id, worker="other")
+    assert second is not None
+    await hear(platform, second, 1, "one", "two", "three")
+    await attempts.complete(platform, second, NOBODY_HEARD)
+    told = story(await until_end(stream))
+    assert [word for word in told if word in ("one", "two", "three")] == ["three"]
+    assert told[-1] == "completed"
+
+
+async def test_a_slow_client_loses_no_durable_event(
+    platform: Platform, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "BACKLOG", 4)
+    attempt = await claimed(platform)
+    stream = await follow(platform, hub, attempt)
+    await anext(stream)
+    words = [f"w{n}" for n in range(50)]
+    for n, word in enumerate(words, start=1):
+        await hear(platform, attempt, n, word, at=n)
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    assert story(await until_end(stream)) == [*words, "completed"]
+
+
+async def test_the_end_is_told_once_to_each_of_many_clients(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    clients = [asyncio.create_task(until_end(await follow(platform, hub, attempt))) for _ in range(50)]
+    await hear(platform, attempt, 1, "one")
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    for told in await asyncio.gather(*clients):
+        assert story(told)[-2:] == ["one", "completed"]
+        assert story(told).count("completed") == 1
+
+
+async def test_an_erased_job_ends_the_stream(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    stream = await follow(platform, hub, attempt)
+    await anext(stream)
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    await ending.erase(platform, ME, attempt.job_id)
+    with pytest.raises(JobNotFound):
+        await following.open_stream(platform, hub, ME, attempt.job_id, None)
+
+
+async def test_another_owners_job_is_not_found(platform: Platform, hub: Hub) -> None:
+    job_id = await make_job(platform)
+    await force(platform, f"UPDATE transcript_jobs SET owner = 'somebody else' WHERE id = '{job_id}'")
+    with pytest.raises(JobNotFound):
+        await following.open_stream(platform, hub, ME, job_id, None)
+
+
+async def test_one_subscription_serves_every_follower_of_a_process(platform: Platform, redis: RedisServer) -> None:
+    hub = Hub(platform)
+    hub.start()
+    attempt = await claimed(platform)
+    streams = [await follow(platform, hub, attempt) for _ in range(20)]
+    for stream in streams:
+        await anext(stream)
+    client = platform.events._redis  # type: ignore[attr-defined]  # counts what Redis itself sees
+    assert await client.pubsub_numpat() == 1
+    await hub.stop()
+    assert redis.url
+
+
+async def test_a_cursor_is_what_it_was_when_it_comes_back() -> None:
+    cursor = Cursor(seq=3, fence=2, n=17, end_ms=45_200)
+    assert Cursor.parse(str(cursor)) == cursor
+    for strange in ("", "1", "a.b.c.d", "1.2.3", "1.2.3.4.5", "-1.0.0.0", "٣.1.1.1"):
+        assert Cursor.parse(strange) is None
