@@ -61,7 +61,8 @@ class JobStatus(View):
     engine: str | None = None
     session_id: UUID | None = None
     filename: str | None = None
-    attempts: int
+    attempts: int = Field(description="Tries that an engine's failures have cost.")
+    crash_count: int = Field(description="Times that the job's worker was lost.")
     result: ResultSummary | None = None
     error: JobError | None = None
     created_at: datetime
@@ -86,6 +87,7 @@ class JobStatus(View):
             session_id=transcript.session_id,
             filename=transcript.filename,
             attempts=job.attempts,
+            crash_count=job.crash_count,
             result=ResultSummary.model_validate(event.result) if event.result else None,
             error=JobError(code=event.error["code"], message=event.error["message"]) if event.error else None,
             created_at=job.created_at,

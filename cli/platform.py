@@ -70,7 +70,7 @@ def _transcribe_sample(console: Console, address: str) -> bool:
             return False
         result = client.result(job_id)
         console.print(
-            f"\n[bold]Heard by {result['engine']}[/] ({result['engine_reason']}), {result['duration']:.0f} s of audio:\n"
+            f"\n[bold]Heard by {result['engine']}[/] ({result['engine_reason']}); {result['duration']:.0f} s of audio:\n"
         )
         show_transcript(console, result)
         console.print()

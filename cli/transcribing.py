@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from cli.client import Client, Refused
@@ -26,7 +27,7 @@ class Bars:
             console=console,
         )
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -85,11 +86,13 @@ def written(client: Client, job_id: str, format_name: str) -> str:
 
 def show_transcript(console: Console, result: dict[str, Any]) -> None:
     """A transcript for people: when, who, what."""
+    table = Table.grid(padding=(0, 2))
     for segment in result["segments"]:
-        when = f"{clock(segment['start'])} – {clock(segment['end'])}"
         tag = segment.get("speaker_tag")
         who = "" if tag is None else f"{result['speaker_roles'].get(str(tag), f'speaker {tag}')}: "
-        console.print(Text.assemble((f"{when:>15}  ", "cyan"), (who, "bold"), segment["text"]))
+        when = f"{clock(segment['start'])} – {clock(segment['end'])}"
+        table.add_row(Text(when, "cyan"), Text.assemble((who, "bold"), segment["text"]))
+    console.print(table)
     if not result["segments"]:
         console.print("(no speech was heard)")
 

@@ -10,7 +10,6 @@ import signal
 import socket
 from collections.abc import Coroutine
 from typing import Any
-from uuid import UUID
 
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
@@ -20,7 +19,8 @@ from engines.registry import Registry
 from messaging.arq_queue import QUEUE_NAME, TASK, connect_arq, serialize
 from services import upkeep
 from services.platform import Platform, open_platform
-from workers import pipeline, schedule, workspace
+from workers import schedule, workspace
+from workers.attendance import Attendance
 from workers.tasks import transcribe
 
 log = logging.getLogger(__name__)
@@ -31,43 +31,6 @@ LONGEST_ATTEMPT_SECONDS = 7 * 24 * 3600
 RECONNECT_SECONDS = 0.5
 POLL_SECONDS = 0.05
 """How often Redis is asked: 31 ms to pick a job up, 0.9 % of a core when idle (measured)."""
-
-
-class Attendance:
-    """The attempts that this process makes now, at most so many at once; they outlive arq's own connection troubles."""
-
-    def __init__(self, platform: Platform, registry: Registry, *, worker: str) -> None:
-        self._platform, self._registry, self._worker = platform, registry, worker
-        self._free = asyncio.Semaphore(platform.settings.workers.max_concurrent_jobs)
-        self._attempts: set[asyncio.Task[None]] = set()
-        self._draining = False
-
-    async def attend(self, job_id: UUID) -> None:
-        """Make an attempt at a job and wait for its end; a hint that comes while draining is for somebody else."""
-        async with self._free:
-            if self._draining:
-                return
-            attempt = asyncio.create_task(self._attempt(job_id))
-            self._attempts.add(attempt)
-            attempt.add_done_callback(self._attempts.discard)
-            await asyncio.shield(attempt)
-
-    async def _attempt(self, job_id: UUID) -> None:
-        try:
-            await pipeline.run_attempt(self._platform, self._registry, job_id, worker=self._worker)
-        except Exception:
-            # Before the claim or after the row's last word: nothing is ours any more, and the sweeper sees to the rest.
-            log.exception("an attempt could not be begun or ended")
-
-    async def drain(self, grace_seconds: float) -> None:
-        """Begin nothing more; let what runs end within the grace time, and give the rest back."""
-        self._draining = True
-        if self._attempts:
-            await asyncio.wait(self._attempts, timeout=grace_seconds)
-        left = list(self._attempts)
-        for attempt in left:
-            attempt.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
 
 
 async def run(settings: Settings, *, ready_fd: int | None) -> None:

@@ -1,14 +1,13 @@
 """What arq calls: decode the argument, hand over."""
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 from uuid import UUID
 
-if TYPE_CHECKING:
-    from workers.main import Attendance
+from workers.attendance import Attendance
 
 
 class WorkerContext(TypedDict):
-    attendance: "Attendance"
+    attendance: Attendance
 
 
 async def transcribe(ctx: WorkerContext, job_id: str) -> None:

@@ -1,6 +1,6 @@
 """The native API: submit, watch, read, end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from domain import errors, subtitles
 from domain.access import Caller
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
+from domain.transcript import Segment
 from services import ending, engine_reports, following, reading, submission
 from services.platform import Platform
 
@@ -31,7 +32,11 @@ PING_SECONDS = 15
 NO_STORE = {"Cache-Control": "no-store"}
 
 ResultFormat = Literal["json", "txt", "srt", "vtt"]
-MEDIA_TYPES = {"txt": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
+WRITERS: dict[str, tuple[Callable[[Sequence[Segment]], str], str]] = {
+    "txt": (subtitles.to_text, "text/plain"),
+    "srt": (subtitles.to_srt, "application/x-subrip"),
+    "vtt": (subtitles.to_vtt, "text/vtt"),
+}
 
 
 async def _submit(request: Request, platform: Platform, caller: Caller, kind: type[forms.SubmitForm]) -> JobAccepted:
@@ -155,8 +160,8 @@ async def result(
     """The whole transcript."""
     found = await reading.result(platform, caller, job_id)
     if format != "json":
-        write = {"txt": subtitles.to_text, "srt": subtitles.to_srt, "vtt": subtitles.to_vtt}[format]
-        return PlainTextResponse(write(found.heard.segments), media_type=MEDIA_TYPES[format], headers=NO_STORE)
+        write, media_type = WRITERS[format]
+        return PlainTextResponse(write(found.heard.segments), media_type=media_type, headers=NO_STORE)
     view = JobResult.of(found, audio_url=_absolute(request, found.audio_url))
     return Response(view.model_dump_json(), media_type="application/json", headers=NO_STORE)
 
