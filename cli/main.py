@@ -14,8 +14,8 @@ from cli import platform as whole
 from cli.client import Client, Refused, Unreachable
 from cli.transcribing import SUFFIXES, Bars, complaint, transcribe, written
 from config import telemetry
-from config.load import load_settings
-from config.settings import LogSettings, Settings
+from config.load import load_section
+from config.settings import DatabaseSettings, LogSettings, Settings
 from domain.errors import BadSettings, EscribaError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -150,7 +150,7 @@ def engines(url: str) -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database named by DATABASE_URL (or DATABASE_MIGRATION_URL) to the newest schema."""
-    whole.migrate_now(load_settings())
+    whole.migrate_now(load_section(DatabaseSettings))
     err.print("the schema is up to date")
 
 

@@ -14,22 +14,21 @@ from cli import embedded
 from cli.client import Client
 from cli.supervisor import Supervisor
 from cli.transcribing import Bars, show_transcript, transcribe
-from config.settings import Settings
+from config.settings import DatabaseSettings, Settings
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "consultation.flac"
 
 
-def migrate_now(settings: Settings) -> None:
+def migrate_now(database: DatabaseSettings) -> None:
     """Bring the schema to the newest version, as its owner."""
     config = Config(ROOT / "alembic.ini")
-    database = settings.database
     config.attributes["url"] = (database.migration_url or database.url).get_secret_value()
     command.upgrade(config, "head")
 
 
 async def migrate(settings: Settings) -> None:
-    await asyncio.to_thread(migrate_now, settings)
+    await asyncio.to_thread(migrate_now, settings.database)
 
 
 async def up(console: Console, home: Path) -> None:
@@ -70,7 +69,7 @@ def _transcribe_sample(console: Console, address: str) -> bool:
             return False
         result = client.result(job_id)
         console.print(
-            f"\n[bold]Heard by {result['engine']}[/] ({result['engine_reason']}); {result['duration']:.0f} s of audio:\n"
+            f"\n[bold]Heard by {result['engine']}[/] ({result['engine_reason']}), {result['duration']:.0f} s:\n"
         )
         show_transcript(console, result)
         console.print()
