@@ -12,6 +12,12 @@ from domain.transcript import Heard, Seconds, Value
 SAMPLE_RATE_HZ = 16_000
 """Every engine gets WAV, mono, signed 16-bit, at this rate: what the speech models here were all trained on."""
 
+TRANSCRIBE_STAGE = "transcribe"
+"""The stage of a Progress that counts seconds of audio heard."""
+
+DOWNLOAD_STAGE = "download"
+"""The stage of a Progress that counts bytes, not seconds: the weights that an engine fetches before it can start."""
+
 
 class Hearing(Value):
     """What to do with one recording, in the platform's own words; each adapter translates.

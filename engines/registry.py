@@ -1,0 +1,112 @@
+"""Finds engine adapters by entry point (`escriba.engines`), asks them how they are, and chooses one for a job."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Self, TypeVar
+
+from config.settings import Settings
+from domain.capabilities import EngineReport
+from engines.choice import NoEngine, pick
+from engines.contract import Engine, EngineSource
+
+logger = logging.getLogger(__name__)
+
+GROUP = "escriba.engines"
+
+PATIENCE_SECONDS = 2.0
+"""The longest that one adapter may hold up the report on all."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    engine: Engine
+    report: EngineReport
+    reason: str
+
+
+class Registry:
+    """All engines that this process can reach. Make it with `Registry.load`, end it with `close`."""
+
+    def __init__(self, sources: Mapping[str, EngineSource], broken: Sequence[EngineReport] = ()) -> None:
+        self._sources = sources
+        self._broken = tuple(broken)
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """An adapter that cannot be loaded or made is logged and stays in the reports, as unavailable."""
+        sources: dict[str, EngineSource] = {}
+        broken: list[EngineReport] = []
+        for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+            try:
+                sources[entry.name] = entry.load()(settings)
+            except Exception as error:  # a stranger's module may raise anything, and must not take the others along
+                logger.exception("engine adapter %s cannot be used", entry.name)
+                broken.append(_unavailable(entry.name, f"its adapter cannot be loaded ({type(error).__name__})"))
+        return cls(sources, broken)
+
+    async def reports(self) -> list[EngineReport]:
+        """How every engine is now, by name. Never raises; one that says nothing for two seconds is unavailable."""
+        engines = await self._engines()
+        reports = await asyncio.gather(*(self._report(engine) for engine in engines.values()))
+        taken = {report.engine for report in reports}
+        broken = (report for report in self._broken if report.engine not in taken)
+        return sorted((*reports, *broken), key=lambda report: report.engine)
+
+    async def engine(self, name: str) -> Engine | None:
+        return (await self._engines()).get(name)
+
+    async def choose(self, wanted: str, *, language: str | None = None, model: str | None = None) -> Choice | NoEngine:
+        """The engine for a job that names `wanted`, or "auto": see `engines.choice.pick`."""
+        engines = await self._engines()
+        reports = [*await asyncio.gather(*(self._report(engine) for engine in engines.values())), *self._broken]
+        picked = pick(reports, wanted, language=language, model=model)
+        if isinstance(picked, NoEngine):
+            return picked
+        return Choice(engines[picked.report.engine], picked.report, picked.reason)
+
+    async def close(self) -> None:
+        for name, source in self._sources.items():
+            try:
+                await source.close()
+            except Exception:  # the process is ending; the others shall be closed too
+                logger.exception("engine adapter %s did not close", name)
+
+    async def _engines(self) -> dict[str, Engine]:
+        """Engines by name; where two sources have the same name, the source that sorts first has it."""
+        found = await asyncio.gather(*(_within_patience(source.engines()) for source in self._sources.values()))
+        engines: dict[str, Engine] = {}
+        for name, listed in zip(self._sources, found, strict=True):
+            if isinstance(listed, BaseException):
+                logger.warning("engine adapter %s does not list its engines", name, exc_info=listed)
+                continue
+            for engine in listed:
+                if engines.setdefault(engine.name, engine) is not engine:
+                    logger.warning("engine %s is offered twice; adapter %s is left out", engine.name, name)
+        return engines
+
+    async def _report(self, engine: Engine) -> EngineReport:
+        report = await _within_patience(engine.report())
+        if isinstance(report, TimeoutError):
+            return _unavailable(engine.name, f"it did not answer within {PATIENCE_SECONDS:g} seconds")
+        if isinstance(report, BaseException):
+            logger.warning("engine %s does not report", engine.name, exc_info=report)
+            return _unavailable(engine.name, f"its adapter failed ({type(report).__name__})")
+        return report.model_copy(update={"engine": engine.name})
+
+
+async def _within_patience(answer: Awaitable[T]) -> T | Exception:
+    """What an adapter answers, or what it raised: these are strangers' modules, and any error is theirs alone."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await answer
+    except Exception as error:
+        return error
+
+
+def _unavailable(engine: str, reason: str) -> EngineReport:
+    return EngineReport(engine=engine, available=False, reason=reason)

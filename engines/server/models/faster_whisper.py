@@ -1,0 +1,138 @@
+"""`whisper`: OpenAI's Whisper by way of faster-whisper, on a CPU or on CUDA."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from config.settings import EngineSettings
+from domain.capabilities import EngineReport, base_language
+from domain.errors import EngineFailed
+from domain.transcript import Detected, Heard, Progress, Segment, Word
+from engines.contract import TRANSCRIBE_STAGE, Hearing
+from engines.server.contract import OnDownload
+from engines.server.models.samples import read_samples
+from engines.server.models.weights import allowed_weights, default_weights
+
+_LANGUAGES = """
+    af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id is
+    it ja jv ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk
+    sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo yue zh
+"""
+
+LANGUAGES = tuple(_LANGUAGES.split())
+"""As BCP 47 tags; Whisper itself says "jw" for Javanese. Large models older than v3 lack yue."""
+
+_OWN_CODES = {"jv": "jw"}
+_TAGS = {code: tag for tag, code in _OWN_CODES.items()}
+
+MOST_THREADS = 8
+"""CPU threads beyond which decoding gains little: its steps are small, and one waits for the other."""
+
+OPTIONS = {
+    "beam_size": 5,
+    "vad_filter": True,
+    "vad_parameters": {"min_silence_duration_ms": 500},
+    "word_timestamps": True,
+    # A window that went wrong would otherwise be the prompt of the next, and a loop or an invention go on for minutes.
+    "condition_on_previous_text": False,
+    # A hesitant first window is not trusted alone: up to three vote, so that music or a greeting does not decide.
+    "language_detection_segments": 3,
+}
+
+
+class FasterWhisper:
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @classmethod
+    def report(cls, settings: EngineSettings, /) -> EngineReport:
+        default = default_weights(settings).name
+        english = default.endswith(".en")
+        return EngineReport(
+            engine="whisper",
+            available=True,
+            description="OpenAI Whisper (faster-whisper): many languages, finds out which by itself; word times.",
+            quality=50,
+            models=tuple(weights.report(settings) for weights in allowed_weights(settings).values()),
+            default_model=default,
+            languages=("en",) if english else LANGUAGES,
+            default_language="en" if english else None,
+            detects_language=not english,
+            options={"type": "object", "properties": {}, "additionalProperties": False},
+        )
+
+    @classmethod
+    def load(cls, settings: EngineSettings, model: str | None, on_download: OnDownload, /) -> Self:
+        weights = allowed_weights(settings)[model] if model else default_weights(settings)
+        folder = weights.obtain(settings, on_download)
+        from faster_whisper import WhisperModel  # half a second and a native runtime, which the server must not load
+
+        device = _device(settings)
+        return cls(
+            WhisperModel(
+                str(folder),
+                device=device,
+                compute_type=_compute_type(settings, device),
+                cpu_threads=min(len(os.sched_getaffinity(0)), MOST_THREADS),
+                local_files_only=True,
+            )
+        )
+
+    def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
+        segments, info = self._model.transcribe(
+            read_samples(audio), language=self._language(hearing.language), **OPTIONS
+        )
+        if hearing.language is None and info.duration_after_vad > 0:
+            yield Detected(language=_TAGS.get(info.language, info.language), probability=info.language_probability)
+        heard_until = 0.0
+        for found in segments:
+            segment = _segment(found, heard_until, info.duration)
+            if segment.text:
+                heard_until = segment.end
+                yield segment
+            yield Progress(stage=TRANSCRIBE_STAGE, done=heard_until, total=info.duration)
+        yield Progress(stage=TRANSCRIBE_STAGE, done=info.duration, total=info.duration)
+
+    def _language(self, tag: str | None) -> str | None:
+        if tag is None:
+            return None
+        language = base_language(tag)
+        code = _OWN_CODES.get(language, language)
+        if code not in self._model.supported_languages:
+            raise EngineFailed(f"this Whisper model does not know {tag!r}; choose another model", retryable=False)
+        return code
+
+
+def _device(settings: EngineSettings) -> str:
+    import ctranslate2  # as in load
+
+    if settings.whisper_device != "auto":
+        return settings.whisper_device
+    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+
+
+def _compute_type(settings: EngineSettings, device: str) -> str:
+    if settings.whisper_compute_type != "auto":
+        return settings.whisper_compute_type
+    return "float16" if device == "cuda" else "int8"
+
+
+def _segment(found: Any, earliest: float, latest: float) -> Segment:
+    """Ours from the library's, whose times may reach over the segment before and the end of the recording a little."""
+
+    def fit(seconds: float) -> float:
+        return min(max(float(seconds), earliest), latest)
+
+    words = tuple(
+        Word(start=fit(word.start), end=fit(word.end), text=word.word.strip(), confidence=min(1.0, word.probability))
+        for word in found.words or ()
+    )
+    return Segment(
+        start=fit(found.start),
+        end=fit(found.end),
+        text=found.text.strip(),
+        confidence=min(1.0, math.exp(found.avg_logprob)),
+        words=words,
+    )
