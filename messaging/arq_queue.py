@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
@@ -56,6 +57,8 @@ class ArqQueue:
 
     async def ring(self, job_id: UUID, dispatch_no: int) -> bool:
         try:
+            if dispatch_no > 1:
+                await self._forget(hint(job_id, dispatch_no - 1))
             await self._arq.enqueue_job(TASK, str(job_id), _job_id=hint(job_id, dispatch_no))
         except (RedisError, OSError) as error:
             log.warning("the queue is away (%s); the sweeper will ring for the job", type(error).__name__)
@@ -66,11 +69,21 @@ class ArqQueue:
         pairs = list(jobs)
         if not pairs:
             return set()
+        hints = [hint(job_id, number) for job_id, number in pairs]
         try:
-            scores = await self._arq.zmscore(QUEUE_NAME, [hint(job_id, number) for job_id, number in pairs])
+            scores = await self._arq.zmscore(QUEUE_NAME, hints)
+            taken = await self._arq.mget([in_progress_key_prefix + each for each in hints])
         except (RedisError, OSError):
             return None
-        return {job_id for (job_id, _), score in zip(pairs, scores, strict=True) if score is not None}
+        found = zip(pairs, scores, taken, strict=True)
+        return {job_id for (job_id, _), score, mark in found if score is not None and mark is None}
+
+    async def _forget(self, earlier: str) -> None:
+        """Take back an earlier ring: arq leaves one whose worker died in the queue, marked as taken, for a week."""
+        async with self._arq.pipeline(transaction=True) as pipe:
+            pipe.zrem(QUEUE_NAME, earlier)
+            pipe.delete(*(prefix + earlier for prefix in (job_key_prefix, in_progress_key_prefix, retry_key_prefix)))
+            await pipe.execute()
 
     async def close(self) -> None:
         await self._arq.aclose(close_connection_pool=True)

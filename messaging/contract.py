@@ -11,11 +11,14 @@ class Queue(Protocol):
     """A doorbell for workers: it may ring twice or not at all, and a ring for a job that is gone does no harm."""
 
     async def ring(self, job_id: UUID, dispatch_no: int) -> bool:
-        """Tell a worker of a job, best effort; False where nobody could be told. An absent queue raises nothing."""
+        """Tell a worker of a job, best effort; False where nobody could be told. An absent queue raises nothing.
+
+        A ring takes the place of the one numbered before it.
+        """
         ...
 
     async def waiting(self, jobs: Iterable[tuple[UUID, int]]) -> set[UUID] | None:
-        """Which of these (job, dispatch number) pairs still wait to be picked up; None where the queue is away."""
+        """Which of these (job, dispatch number) pairs nobody has picked up yet; None where the queue is away."""
         ...
 
     async def close(self) -> None: ...

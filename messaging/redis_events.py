@@ -27,7 +27,8 @@ BACKLOG = 2_000
 RECONNECT_SECONDS = 0.5
 
 # Keep the newest of what is said about a job: a worker that has lost its lease must not speak over its successor,
-# and a late progress report must not undo an end. KEYS: status key, channel. ARGV: event, fence, is state, TTL.
+# and a late progress report must not undo an end. Segments are only passed on: the key is for how a job stands.
+# KEYS: status key, channel. ARGV: event, fence, type, TTL.
 KEEP_AND_PUBLISH = """
 local kept = redis.call('GET', KEYS[1])
 if kept then
@@ -35,9 +36,9 @@ if kept then
     local fence = tonumber(ARGV[2])
     if fence < (old.fence or 0) then return 0 end
     local ended = old.status == 'completed' or old.status == 'failed' or old.status == 'cancelled'
-    if ended and ARGV[3] == '0' then return 0 end
+    if ended and ARGV[3] ~= 'state' then return 0 end
 end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[4])
+if ARGV[3] ~= 'segment' then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[4]) end
 redis.call('PUBLISH', KEYS[2], ARGV[1])
 return 1
 """
@@ -91,8 +92,7 @@ class RedisEvents:
     async def _send(self, batch: list[Event]) -> None:
         for event in batch:
             keys = [status_key(event.job_id), f"{CHANNEL}{event.job_id}"]
-            is_state = "1" if event.type == "state" else "0"
-            await self._script(keys=keys, args=[event.to_json(), event.fence or 0, is_state, self._ttl])
+            await self._script(keys=keys, args=[event.to_json(), event.fence or 0, event.type, self._ttl])
 
     async def latest(self, job_id: UUID) -> Event | None:
         try:

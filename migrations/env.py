@@ -7,7 +7,8 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from config.load import load_settings
+from config.load import load_section
+from config.settings import DatabaseSettings
 from db.session import async_url
 from db.tables import Base
 
@@ -19,7 +20,7 @@ def _url() -> str:
     given: str | None = context.config.attributes.get("url")
     if given:
         return async_url(given)
-    database = load_settings().database
+    database = load_section(DatabaseSettings)
     return async_url((database.migration_url or database.url).get_secret_value())
 
 

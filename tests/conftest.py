@@ -84,5 +84,3 @@ async def platform(settings: Settings) -> AsyncIterator[Platform]:
 def require_services() -> bool:
     """In CI a missing server is a failure, not a reason to skip."""
     return os.environ.get("REQUIRE_SERVICES") == "1"
-
-

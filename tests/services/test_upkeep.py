@@ -89,6 +89,14 @@ async def test_a_ring_that_was_lost_is_rung_again_under_a_new_number(platform: P
     assert f"{job_id}:2" in await rung(platform)
 
 
+async def test_a_ring_that_a_worker_took_to_its_grave_is_rung_again(platform: Platform) -> None:
+    job_id = await make_job(platform)
+    await platform.queue._arq.set(f"arq:in-progress:{job_id}:1", "1")  # type: ignore[attr-defined]  # what arq leaves
+    await force(platform, f"UPDATE transcript_jobs SET dispatched_at = now() - interval '1 min' WHERE id = '{job_id}'")
+    await upkeep.redispatch(platform)
+    assert {name for name in await rung(platform) if name.startswith(str(job_id))} == {f"{job_id}:2"}
+
+
 async def test_a_job_that_waits_in_the_queue_is_not_rung_for_again(platform: Platform) -> None:
     job_id = await make_job(platform)
     await force(platform, f"UPDATE transcript_jobs SET dispatched_at = now() - interval '1 min' WHERE id = '{job_id}'")
