@@ -18,6 +18,19 @@ class ModelReport(Value):
     note: str | None = None
 
 
+class Term(Value):
+    """A word or phrase that an engine should listen for.
+
+    `boost` is the platform's own scale: 0 does nothing, 20 is a good start, 100 is the most, below 0 discourages; None
+    leaves it to the engine. `sounds_like` are spellings of how it is said, for engines that can use them.
+    """
+
+    text: str = Field(min_length=1, max_length=200)
+    boost: float | None = Field(default=None, ge=-100, le=100)
+    sounds_like: tuple[str, ...] = ()
+    category: str | None = None
+
+
 class EngineReport(Value):
     """One engine as a worker sees it now.
 

@@ -70,7 +70,19 @@ class Notice(Value):
     message: str
 
 
-Heard = Segment | Progress | Detected | Notice
+class LeftOutTerm(Value):
+    text: str
+    reason: str
+
+
+class TermsUsed(Value):
+    """What an engine made of the vocabulary that it was given: the terms it listened for, and those it could not."""
+
+    used: tuple[str, ...] = ()
+    left_out: tuple[LeftOutTerm, ...] = ()
+
+
+Heard = Segment | Progress | Detected | Notice | TermsUsed
 
 
 class Transcript(Value):

@@ -1,12 +1,12 @@
 """What every engine promises, whoever wrote it. `tests/engines/contract_suite.py` holds an adapter to it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import Field
 
-from domain.capabilities import EngineReport
+from domain.capabilities import EngineReport, Term
 from domain.transcript import Heard, Seconds, Value
 
 SAMPLE_RATE_HZ = 16_000
@@ -32,6 +32,7 @@ class Hearing(Value):
     enable_diarization: bool | None = None
     min_speakers: int | None = None
     max_speakers: int | None = None
+    terms: tuple[Term, ...] = ()
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -42,7 +43,7 @@ class Engine(Protocol):
         """What the engine can do now, or why it cannot. Within two seconds; never raises."""
         ...
 
-    def transcribe(self, audio: Path, hearing: Hearing) -> AsyncIterator[Heard]:
+    def transcribe(self, audio: Path, hearing: Hearing) -> AsyncGenerator[Heard, None]:
         """Hear one file.
 
         Args:
@@ -51,8 +52,8 @@ class Engine(Protocol):
 
         Yields:
             Segments in time order, never overlapping, within the recording; Progress as the audio is dealt with (its
-            `done` never falls within a stage); at most one Detected, before the first segment; Notices at any time.
-            Silence yields no segment.
+            `done` never falls within a stage); at most one Detected, before the first segment; at most one TermsUsed,
+            where there are terms; Notices at any time. Silence yields no segment.
 
         Closing the iterator, or cancelling the task that reads it, ends the work within a second and frees the engine.
 

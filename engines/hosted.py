@@ -1,7 +1,6 @@
 """Every engine that an engine server announces, as a thin HTTP client of it."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -16,7 +15,7 @@ from domain.capabilities import EngineReport
 from domain.errors import EngineFailed, EngineSilent
 from domain.transcript import Heard
 from engines.contract import Hearing
-from engines.wire import HEARING_HEADER, PULSE_SECONDS, Done, Event, Failure, Queued, Said, Working, parse_event
+from engines.wire import PULSE_SECONDS, Done, Event, Failure, Queued, Said, Working, encode, parse_event
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +67,7 @@ class HostedEngines:
 
     async def transcribe(self, engine: str, audio: Path, hearing: Hearing) -> AsyncIterator[Heard]:
         """As `engines.contract.Engine.transcribe`, on the server."""
-        headers = {HEARING_HEADER: json.dumps(hearing.model_dump(mode="json", exclude_none=True))}
-        request = self._client.stream("POST", f"/transcribe/{quote(engine)}", headers=headers, content=_read(audio))
+        request = self._client.stream("POST", f"/transcribe/{quote(engine)}", content=_body(hearing, audio))
         try:
             async with request as response:
                 if response.status_code != httpx.codes.OK:
@@ -130,7 +128,8 @@ class HostedEngine:
         return self._server.transcribe(self.name, audio, hearing)
 
 
-async def _read(audio: Path) -> AsyncIterator[bytes]:
+async def _body(hearing: Hearing, audio: Path) -> AsyncIterator[bytes]:
+    yield encode(hearing)
     with await asyncio.to_thread(audio.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, READ_BYTES):
             yield chunk

@@ -1,4 +1,7 @@
-"""What the engine server says while it works, one JSON object a line.
+"""What the engine server and its clients say to each other.
+
+A client posts a Hearing as one line of JSON, then the WAV; in the body, as a vocabulary can outgrow any header. The
+server answers with events, one JSON object a line.
 
 Three of them tell of time passing and not of speech: `queued` while other jobs are before this one, `started` once the
 model is in memory, and `working` between the two and whenever the engine is silent. One line comes at least every
@@ -10,13 +13,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter
 
 from domain.errors import EngineBusy, EngineCrashed, EngineFailed, EngineSilent, ModelMissing
-from domain.transcript import Detected, Heard, Notice, Progress, Segment, Value
+from domain.transcript import Detected, Heard, Notice, Progress, Segment, TermsUsed, Value
 
 PULSE_SECONDS = 5.0
 """The longest that the engine server is silent on a connection."""
 
-HEARING_HEADER = "X-Hearing"
-"""The request header of `POST /transcribe/{engine}` that holds a Hearing as ASCII JSON; the body is the WAV."""
+LONGEST_HEARING = 4 << 20
+"""Bytes of the line that holds the Hearing."""
 
 
 class Queued(Value):
@@ -37,8 +40,8 @@ class Started(Value):
 class Said(Value):
     """Something that the engine yields."""
 
-    event: Literal["segment", "progress", "detected", "notice"]
-    value: Segment | Progress | Detected | Notice
+    event: Literal["segment", "progress", "detected", "notice", "terms"]
+    value: Heard
 
     @classmethod
     def of(cls, heard: Heard) -> Self:
@@ -51,6 +54,8 @@ class Said(Value):
                 return cls(event="detected", value=heard)
             case Notice():
                 return cls(event="notice", value=heard)
+            case TermsUsed():
+                return cls(event="terms", value=heard)
 
 
 class Done(Value):

@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> None:
     os.umask(0o077)
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
+    # No environment: it has our secrets.
     os.execve(executable, ["decoder", *arguments[5:]], {})  # noqa: S606  # a shell is what we do not want
 
 

@@ -51,7 +51,6 @@ async def confined(command: Sequence[str], *, stdin: int, stdout: int, limits: L
         stdout=stdout,
         stderr=PIPE,
         cwd=Path("/"),
-        env={},
         start_new_session=True,
     )
     try:

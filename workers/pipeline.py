@@ -20,6 +20,7 @@ from domain.errors import (
     EscribaError,
     ObjectNotFound,
     StorageUnavailable,
+    Unavailable,
 )
 from domain.transcript import Notice, Transcript
 from engines.choice import NoEngine
@@ -83,7 +84,7 @@ async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any
         raise
     except EscribaError as error:
         log.warning("the attempt failed: %s", error.code)
-        retryable = isinstance(error, EngineFailed) and error.retryable
+        retryable = error.retryable if isinstance(error, EngineFailed) else isinstance(error, Unavailable)
         await _persist(partial(attempts.fail, platform, attempt, error, retryable=retryable), lenient=True)
     except Exception:
         log.exception("a bug ended the attempt")
@@ -170,8 +171,6 @@ async def _decode(platform: Platform, attempt: Attempt, folder: Path) -> Decoded
                     file.write(chunk)
     except ObjectNotFound as error:
         raise EngineFailed("the recording is gone from the store", retryable=False) from error
-    except StorageUnavailable as error:
-        raise EngineFailed(str(error), retryable=True) from error
     decoded = await decode(source, folder / "audio.wav", DecodeLimits.of(platform.settings.media))
     source.unlink()
     return decoded

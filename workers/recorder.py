@@ -7,7 +7,8 @@ from typing import Self
 
 from domain.events import Event
 from domain.lifecycle import JobState
-from domain.transcript import Detected, Heard, Notice, Progress, Segment
+from domain.transcript import Detected, Heard, Notice, Progress, Segment, TermsUsed
+from engines.contract import DOWNLOAD_STAGE
 from services import attempts
 from services.attempts import Attempt
 from services.platform import Platform
@@ -35,6 +36,7 @@ class Recorder:
         self.segments: list[Segment] = []
         self.notices: list[Notice] = []
         self.detected: Detected | None = None
+        self.terms: TermsUsed | None = None
         self._kept = 0
         self._progress = Progress(stage="transcribe", done=0, total=seconds)
         self._began = self._announced = monotonic()
@@ -67,6 +69,8 @@ class Recorder:
                 self.detected = heard
             case Notice():
                 self.notices.append(heard)
+            case TermsUsed():
+                self.terms = heard
 
     async def _keep_up(self) -> None:
         while True:
@@ -86,15 +90,17 @@ class Recorder:
         )
         self._kept = upto
 
-    def _audio_done(self) -> float:
-        return min(self._progress.done, self._total)
+    def _audio_done(self) -> float | None:
+        """Seconds of audio dealt with; None while something else is counted."""
+        return None if self._progress.stage == DOWNLOAD_STAGE else min(self._progress.done, self._total)
 
     async def _announce(self) -> None:
         now = monotonic()
         if now - self._announced < ANNOUNCE_EVERY_SECONDS:
             return
         self._announced = now
-        percent = int(100 * self._audio_done() / self._total) if self._total else 0
+        done = self._audio_done()
+        percent = int(100 * done / self._total) if done and self._total else 0
         await self._platform.events.publish(
             Event(
                 type="progress",
@@ -102,18 +108,25 @@ class Recorder:
                 transcript_id=self._attempt.transcript_id,
                 status=JobState.PROCESSING,
                 progress=min(99, percent),
-                message=f"{self._progress.stage} with {self._engine}",
+                message=self._message(),
                 stage=self._progress.stage,
-                audio_done=self._audio_done(),
+                audio_done=done,
                 audio_total=self._total,
-                eta_seconds=self._eta(now),
+                eta_seconds=self._eta(now, done),
                 engine=self._engine,
                 worker_id=self._worker,
                 fence=self._attempt.fence,
             )
         )
 
-    def _eta(self, now: float) -> float | None:
-        spent, done = now - self._began, self._audio_done()
-        enough = spent >= ETA_BASIS[0] and self._total and done / self._total >= ETA_BASIS[1]
-        return round(spent * (self._total - done) / done, 1) if enough else None
+    def _message(self) -> str:
+        progress = self._progress
+        if progress.stage == DOWNLOAD_STAGE:
+            return f"downloading the model: {progress.done / 1e6:.0f} of {progress.total / 1e6:.0f} MB"
+        return f"Transcribing with {self._engine.upper()}"
+
+    def _eta(self, now: float, done: float | None) -> float | None:
+        spent = now - self._began
+        if not done or not self._total or spent < ETA_BASIS[0] or done / self._total < ETA_BASIS[1]:
+            return None
+        return round(spent * (self._total - done) / done, 1)

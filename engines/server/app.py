@@ -2,7 +2,7 @@
 
     GET  /health                 200 while the server is up
     GET  /models                 a list of EngineReport
-    POST /transcribe/{engine}    body: WAV, header X-Hearing: a Hearing as JSON; answer: events, one JSON object a line
+    POST /transcribe/{engine}    a Hearing as one line of JSON, then the WAV; answer: events, one JSON object a line
 
 A request that cannot be taken is answered with the same `error` event that ends a stream, and a status that fits.
 """
@@ -29,7 +29,7 @@ from engines.contract import Hearing
 from engines.server.catalogue import Catalogue
 from engines.server.pool import ModelKey, Pool
 from engines.server.spool import Spool
-from engines.wire import HEARING_HEADER, Event, Failure, encode
+from engines.wire import LONGEST_HEARING, Event, Failure, encode
 
 _REPORTS = TypeAdapter(list[EngineReport])
 
@@ -66,8 +66,14 @@ class Door:
 
     async def transcribe(self, request: Request) -> Response:
         self._check_token(request)
-        key, hearing = self._read_order(request)
-        return _Transcription(request, self._pool, self._spool, key, hearing)
+        report = self._announced(request.path_params["engine"])
+        body = aiter(request.stream())
+        try:
+            hearing, begun = await _read_hearing(body)
+        except ClientDisconnect:
+            return Response()  # to nobody
+        key = ModelKey(report.engine, _model_of(report, hearing))
+        return _Transcription(_joined(begun, body), self._pool, self._spool, key, hearing)
 
     def _check_token(self, request: Request) -> None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
@@ -75,24 +81,13 @@ class Door:
             wrong = "the engine server asks for its token: set ENGINE_SERVER_TOKEN to the same value on both sides"
             raise Refused(HTTPStatus.UNAUTHORIZED, EngineFailed(wrong, retryable=True))
 
-    def _read_order(self, request: Request) -> tuple[ModelKey, Hearing]:
-        engine = request.path_params["engine"]
+    def _announced(self, engine: str) -> EngineReport:
         report = self._catalogue.report(engine)
         if report is None:
             raise Refused(HTTPStatus.NOT_FOUND, ModelMissing("there is no such engine on this server", retryable=False))
         if not report.available:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, EngineFailed(report.reason or engine, retryable=True))
-        try:
-            hearing = Hearing.model_validate_json(request.headers.get(HEARING_HEADER, ""))
-        except ValidationError as error:
-            unfit = f"{HEARING_HEADER} should hold a Hearing as JSON: {error.error_count()} of its fields do not fit"
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, EngineFailed(unfit, retryable=False)) from error
-        model = hearing.model or report.default_model
-        offered = [offer.name for offer in report.models]
-        if model is not None and model not in offered:
-            missing = f"engine {engine!r} has no such model; it offers {', '.join(offered) or 'no choice of models'}"
-            raise Refused(HTTPStatus.NOT_FOUND, ModelMissing(missing, retryable=False))
-        return ModelKey(engine, model), hearing
+        return report
 
     def _with_memory(self, report: EngineReport) -> EngineReport:
         """Add what only the pool knows: which models are in memory, and which are just being fetched."""
@@ -113,8 +108,10 @@ class Door:
 class _Transcription(Response):
     """Takes the recording in, then tells what is heard; ends the job when the client goes away."""
 
-    def __init__(self, request: Request, pool: Pool, spool: Spool, key: ModelKey, hearing: Hearing) -> None:
-        self._request = request
+    def __init__(
+        self, recording: AsyncIterator[bytes], pool: Pool, spool: Spool, key: ModelKey, hearing: Hearing
+    ) -> None:
+        self._recording = recording
         self._pool = pool
         self._spool = spool
         self._key = key
@@ -123,7 +120,7 @@ class _Transcription(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
             try:
-                audio = await stack.enter_async_context(self._spool.keep(self._request.stream()))
+                audio = await stack.enter_async_context(self._spool.keep(self._recording))
             except ClientDisconnect:
                 return
             except OSError as error:
@@ -154,6 +151,49 @@ class _Transcription(Response):
         except EngineFailed as error:
             await tell(Failure.of(error))
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _read_hearing(body: AsyncIterator[bytes]) -> tuple[Hearing, bytes]:
+    """The first line of `body`, and what came of the recording along with it."""
+    begun = bytearray()
+    async for chunk in body:
+        begun += chunk
+        line, newline, recording = begun.partition(b"\n")
+        if newline:
+            return _parse_hearing(bytes(line)), bytes(recording)
+        if len(begun) > LONGEST_HEARING:
+            break
+    raise _unfit("the body should begin with a Hearing as one line of JSON")
+
+
+def _parse_hearing(line: bytes) -> Hearing:
+    try:
+        return Hearing.model_validate_json(line)
+    except ValidationError as error:
+        raise _unfit(
+            f"{error.error_count()} fields of the Hearing do not fit; run the same version on both sides"
+        ) from error
+
+
+def _unfit(message: str) -> Refused:
+    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, EngineFailed(message, retryable=False))
+
+
+def _model_of(report: EngineReport, hearing: Hearing) -> str | None:
+    """The model to use: one that is announced, as a request must not reach for anything else."""
+    model = hearing.model or report.default_model
+    offered = [offer.name for offer in report.models]
+    if model is None or model in offered:
+        return model
+    choice = ", ".join(offered) or "no choice of models"
+    missing = ModelMissing(f"engine {report.engine!r} has no such model; it offers {choice}", retryable=False)
+    raise Refused(HTTPStatus.NOT_FOUND, missing)
+
+
+async def _joined(begun: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield begun
+    async for chunk in body:
+        yield chunk
 
 
 async def _until_gone(receive: Receive) -> None:

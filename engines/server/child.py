@@ -108,9 +108,9 @@ def _download_teller(channel: Channel) -> OnDownload:
 
 
 def _failure(error: Exception) -> Failure:
+    logger.error("the model failed", exc_info=error)
     if isinstance(error, EngineFailed):
         return Failure.of(error)
-    logger.error("the model failed", exc_info=error)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():  # CUDA's is a RuntimeError
         return Failure.of(EngineCrashed(f"the engine ran {OUT_OF_MEMORY}", retryable=True))
     # In a fresh child the same call may well succeed: a CUDA error, for one, spoils everything after it.

@@ -177,6 +177,9 @@ async def test_a_signal_ends_the_body_and_the_children(
         raise AssertionError("the body went on")
     signal.signal(number, before)
     assert supervisor.asked == number
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling(), "nobody further up takes it for a cancellation of theirs"
     assert not is_alive(child)
 
 

@@ -29,7 +29,7 @@ class Recording:
     @property
     def seconds(self) -> float:
         with wave.open(str(self.path)) as file:
-            return file.getnframes() / SAMPLE_RATE_HZ
+            return float(file.getnframes() / SAMPLE_RATE_HZ)
 
     @property
     def hearing(self) -> Hearing:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -68,10 +69,9 @@ class EngineServer:
     async def loaded(self, engine: str) -> list[dict[str, object]]:
         return list((await self._detail(engine))["loaded"])
 
-    async def _detail(self, engine: str) -> dict[str, object] | dict:  # type: ignore[type-arg]
-        async with self.http() as client:
-            reports = (await client.get("/models")).json()
-        return next(report["detail"] for report in reports if report["engine"] == engine)
+    async def _detail(self, engine: str) -> dict[str, Any]:
+        async with self.client() as source:
+            return (await source.reports())[engine].detail
 
 
 @asynccontextmanager

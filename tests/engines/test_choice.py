@@ -7,7 +7,7 @@ from engines.choice import NoEngine, Pick, pick
 
 
 def report(engine: str, quality: int = 10, *, state: str = "ready", **more: Any) -> EngineReport:
-    model = ModelReport(name="base", state=state)  # type: ignore[arg-type]
+    model = ModelReport(name="base", state=state)
     default = {"available": True, "languages": ("en", "es"), "models": (model,), "default_model": "base"}
     return EngineReport(engine=engine, quality=quality, **{**default, **more})
 

@@ -1,6 +1,9 @@
 """Weights that are fetched from a hub: here one on loopback, over a line that breaks."""
 
+import os
+import threading
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from config.settings import EngineSettings
 from domain.errors import EngineFailed, ModelMissing
 from domain.transcript import Progress
 from engines.contract import DOWNLOAD_STAGE, Engine
-from engines.server.models.weights import allowed_weights
+from engines.server.models.weights import allowed_weights, remove_stale
 from tests.engines.contract_suite import Recording
 from tests.engines.harness import engine_server, hear, text_of
 from tests.support.hub import Hub
@@ -61,6 +64,36 @@ async def test_weights_are_fetched_once_over_a_broken_line_with_progress_and_ser
     async with engine_server(**environ) as server, server.engine("whisper") as engine:
         heard = await hear(engine, speech.path, speech.hearing)
     assert heard == text
+
+
+async def test_a_download_goes_on_when_the_job_that_began_it_is_given_up(
+    micro_model: Path, speech: Recording, tmp_path: Path
+) -> None:
+    goes_on = threading.Event()
+    with Hub(REPOSITORY, micro_model, breaks="model.bin", goes_on=goes_on) as hub:
+        environ = {"HF_ENDPOINT": hub.url, "WHISPER_MODEL": "tiny", "MODELS_DIR": str(tmp_path)}
+        async with engine_server(**environ) as server, server.engine("whisper") as engine:
+            async with aclosing(engine.transcribe(speech.path, speech.hearing)) as heard:  # type: ignore[type-var]
+                async for item in heard:
+                    assert isinstance(item, Progress)
+                    if item.done > 1 << 20:  # some of the weights, which then stand still
+                        break
+            goes_on.set()
+            assert text_of(await hear(engine, speech.path, speech.hearing))
+            assert await server.loads("whisper") == 1
+    assert hub.served.count("model.bin") == 1
+
+
+def test_what_a_killed_download_left_is_removed_once_nobody_can_be_writing_it(tmp_path: Path) -> None:
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    left, fresh, whole = blobs / "a.1.incomplete", blobs / "b.2.incomplete", blobs / "c"
+    for file in (left, fresh, whole):
+        file.touch()
+    for file in (left, whole):
+        os.utime(file, (0, 0))
+    remove_stale(tmp_path)
+    assert sorted(blobs.iterdir()) == [fresh, whole]
 
 
 async def test_offline_without_weights_says_what_to_do(speech: Recording, tmp_path: Path) -> None:

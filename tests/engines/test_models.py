@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
 
+import ctranslate2
 import jiwer
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from faster_whisper.utils import _MODELS
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 from pocketsphinx import Decoder
 
+from config.load import load_section
+from config.settings import EngineSettings
 from domain.errors import EngineFailed
 from domain.transcript import Detected, Segment
 from engines.contract import Engine
-from engines.server.models.faster_whisper import _OWN_CODES, LANGUAGES
+from engines.server.models.faster_whisper import _OWN_CODES, LANGUAGES, FasterWhisper
 from engines.server.models.weights import SIZES
 from tests.engines.contract_suite import EngineContract, Recording
 from tests.engines.harness import engine_server, hear, text_of
@@ -114,6 +117,31 @@ class TestWhisper(EngineContract):
     async def test_a_language_it_does_not_know_is_refused(self, engine: Engine, speech: Recording) -> None:
         with pytest.raises(EngineFailed, match="tlh"):
             await hear(engine, speech.path, speech.hearing.model_copy(update={"language": "tlh"}))
+
+
+async def test_a_device_that_is_not_there_is_said_to_be_missing(
+    micro_model: Path, shared_data: Path, to_wav: Decode
+) -> None:
+    if ctranslate2.get_cuda_device_count():
+        pytest.skip("needs a machine without a GPU")
+    speech = to_wav(shared_data / "en" / "jfk.flac")
+    environ = {"WHISPER_MODEL": str(micro_model), "WHISPER_DEVICE": "cuda"}
+    async with engine_server(**environ) as server, server.engine("whisper") as engine:
+        with pytest.raises(EngineFailed, match="WHISPER_DEVICE") as caught:
+            await hear(engine, speech.path, speech.hearing)
+    assert not caught.value.retryable
+
+
+def test_a_gpu_that_cannot_be_used_leaves_the_cpu(
+    micro_model: Path, shared_data: Path, to_wav: Decode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ctranslate2.get_cuda_device_count():
+        pytest.skip("needs a machine without a GPU")
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    settings = load_section(EngineSettings, {"WHISPER_MODEL": str(micro_model)})
+    speech = to_wav(shared_data / "en" / "jfk.flac")
+    heard = FasterWhisper.load(settings, None, lambda *_: None).transcribe(speech.path, speech.hearing)
+    assert any(isinstance(item, Segment) for item in heard)
 
 
 def test_sizes_and_languages_are_those_of_the_library() -> None:

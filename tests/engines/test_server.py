@@ -14,7 +14,7 @@ import pytest
 from domain.errors import EngineCrashed, EngineFailed, ModelMissing
 from domain.transcript import Heard
 from engines.contract import Engine, Hearing
-from engines.wire import HEARING_HEADER
+from engines.wire import LONGEST_HEARING, encode
 from tests.engines.contract_suite import Recording
 from tests.engines.harness import TOKEN, EngineServer, engine_server, gone, hear, text_of
 
@@ -303,8 +303,7 @@ async def test_what_is_not_announced_cannot_be_asked_for(
 ) -> None:
     async with server.http() as client:
         hearing = Hearing(audio_seconds=1, model=model)
-        headers = {HEARING_HEADER: hearing.model_dump_json(exclude_none=True)}
-        answer = await client.post(f"/transcribe/{engine}", headers=headers, content=recording.path.read_bytes())
+        answer = await client.post(f"/transcribe/{engine}", content=encode(hearing) + recording.path.read_bytes())
     assert answer.status_code == 404
     assert answer.json()["code"] == ModelMissing.code
     assert not answer.json()["retryable"]
@@ -312,8 +311,8 @@ async def test_what_is_not_announced_cannot_be_asked_for(
 
 async def test_a_malformed_order_is_refused(server: EngineServer) -> None:
     async with server.http() as client:
-        answer = await client.post("/transcribe/stranger", headers={HEARING_HEADER: "[]"}, content=b"")
-    assert answer.status_code == 422
+        for body in (b"", b"[]\n", b'{"audio_seconds": -1}\nRIFF', bytes(LONGEST_HEARING + 1)):
+            assert (await client.post("/transcribe/stranger", content=body)).status_code == 422
 
 
 def recordings_in(folder: Path) -> list[Path]:
@@ -322,9 +321,8 @@ def recordings_in(folder: Path) -> list[Path]:
 
 async def events_of(client: httpx.AsyncClient, engine: str, recording: Recording, hearing: Hearing) -> Any:
     """The server's own words, as `curl -N` would see them."""
-    headers = {HEARING_HEADER: hearing.model_dump_json(exclude_none=True)}
-    body = recording.path.read_bytes()
-    async with client.stream("POST", f"/transcribe/{engine}", headers=headers, content=body) as response:
+    body = encode(hearing) + recording.path.read_bytes()
+    async with client.stream("POST", f"/transcribe/{engine}", content=body) as response:
         assert response.status_code == 200
         async for line in response.aiter_lines():
             yield json.loads(line)

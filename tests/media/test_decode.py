@@ -222,6 +222,21 @@ async def test_cancelling_kills_the_decoder_and_removes_the_target(tmp_path: Pat
     assert not (tmp_path / "sound.wav").exists()
 
 
+async def test_cancelling_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(hostile_media.silent_mp3(20_000))
+    before = children()
+    for turns in range(0, 400, 8):
+        task = asyncio.create_task(decode(source, tmp_path / "sound.wav", DecodeLimits(40_000, LIMITS.memory_bytes)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert children() == before
+        assert not (tmp_path / "sound.wav").exists()
+
+
 class Hasty(DecodeLimits):
     @property
     def wall_seconds(self) -> float:

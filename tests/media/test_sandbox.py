@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,9 +122,13 @@ async def test_what_a_decoder_says_is_never_taken_for_the_sandbox(null: int, cap
 async def test_endless_talk_without_a_line_end_takes_no_memory(null: int) -> None:
     script = "for ((i = 0; i < 300; i++)); do printf '%010000d' 0 >&2; done; echo >&2; echo last >&2"
     command = [BASH, "--norc", "-c", script]
+    tracemalloc.start()
     async with sandbox.confined(command, stdin=null, stdout=null, limits=LIMITS) as process:
         said = [line async for line in sandbox.lines(process)]
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert [len(line) for line in said] == [sandbox.LONGEST_LINE, 4]
+    assert peak_bytes < 1_000_000  # of 3,000,000 said
 
 
 async def test_what_cannot_be_started_says_so(tmp_path: Path, null: int) -> None:

@@ -15,21 +15,23 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """Serves the files of `folder` as `repository`; the first answer with `breaks` stops half-way."""
+    """Serves the files of `folder` as `repository`; the first answer with `breaks` stops half-way.
+
+    Where `goes_on` is given, the line does not break there but stands still until it is set.
+    """
 
     repository: str
     folder: Path
     breaks: str | None = None
+    goes_on: threading.Event | None = None
     ranges: list[str] = field(default_factory=list)
     """The Range header of every request that had one."""
+    served: list[str] = field(default_factory=list)
+    """The names of the files whose content was asked for, from the start or from a byte on."""
 
     def __enter__(self) -> Self:
-        hub = self
-
-        class Handler(_Handler):
-            state = hub
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        handler = type("Handler", (_Handler,), {"state": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -95,11 +97,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if not send_body:
             return
+        self.state.served.append(file.name)
         if self.state.breaks == file.name:
             self.state.breaks = None
-            self.wfile.write(body[start : start + (len(body) - start) // 2])
-            self.close_connection = True
-            return
+            middle = start + (len(body) - start) // 2
+            self.wfile.write(body[start:middle])
+            if self.state.goes_on is None:
+                self.close_connection = True
+                return
+            self.state.goes_on.wait()
+            start = middle
         self.wfile.write(body[start:])
 
 

@@ -1,8 +1,10 @@
 """The servers that the tests rest on: they keep what they were told, and never outlive the tests."""
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,9 +87,12 @@ def test_a_stopped_redis_answers_nobody_until_it_goes_on() -> None:
 
 
 def test_the_servers_end_with_the_tests_however_those_end() -> None:
-    tests = subprocess.Popen([sys.executable, "-c", _RUN], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    with tests:
-        assert tests.stdout is not None
-        with Watch(map(int, tests.stdout.readline().split())) as servers:
-            tests.send_signal(signal.SIGKILL)
-            servers.wait()
+    with tempfile.TemporaryDirectory(prefix="escriba-test-") as left:
+        Path(left).chmod(0o755)  # where PostgreSQL has to run as another user, that user must pass
+        env = os.environ | {"TMPDIR": left}
+        tests = subprocess.Popen([sys.executable, "-c", _RUN], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+        with tests:
+            assert tests.stdout is not None
+            with Watch(map(int, tests.stdout.readline().split())) as servers:
+                tests.send_signal(signal.SIGKILL)
+                servers.wait()

@@ -1,19 +1,24 @@
 """`whisper`: OpenAI's Whisper by way of faster-whisper, on a CPU or on CUDA."""
 
+import logging
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
+
+import numpy as np
 
 from config.settings import EngineSettings
 from domain.capabilities import EngineReport, base_language
 from domain.errors import EngineFailed
 from domain.transcript import Detected, Heard, Progress, Segment, Word
-from engines.contract import TRANSCRIBE_STAGE, Hearing
+from engines.contract import SAMPLE_RATE_HZ, TRANSCRIBE_STAGE, Hearing
 from engines.server.contract import OnDownload
 from engines.server.models.samples import read_samples
 from engines.server.models.weights import allowed_weights, default_weights
+
+logger = logging.getLogger(__name__)
 
 _LANGUAGES = """
     af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id is
@@ -67,18 +72,12 @@ class FasterWhisper:
     def load(cls, settings: EngineSettings, model: str | None, on_download: OnDownload, /) -> Self:
         weights = allowed_weights(settings)[model] if model else default_weights(settings)
         folder = weights.obtain(settings, on_download)
-        from faster_whisper import WhisperModel  # half a second and a native runtime, which the server must not load
-
-        device = _device(settings)
-        return cls(
-            WhisperModel(
-                str(folder),
-                device=device,
-                compute_type=_compute_type(settings, device),
-                cpu_threads=min(len(os.sched_getaffinity(0)), MOST_THREADS),
-                local_files_only=True,
-            )
-        )
+        if settings.whisper_device == "auto" and _has_cuda():
+            try:
+                return cls(_open(folder, settings, "cuda"))
+            except EngineFailed as error:
+                logger.warning("there is a GPU, but Whisper computes on the CPU", exc_info=error)
+        return cls(_open(folder, settings, "cuda" if settings.whisper_device == "cuda" else "cpu"))
 
     def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
         segments, info = self._model.transcribe(
@@ -105,18 +104,35 @@ class FasterWhisper:
         return code
 
 
-def _device(settings: EngineSettings) -> str:
-    import ctranslate2  # as in load
+def _has_cuda() -> bool:
+    import ctranslate2  # as in _open
 
-    if settings.whisper_device != "auto":
-        return settings.whisper_device
-    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    return bool(ctranslate2.get_cuda_device_count())
 
 
-def _compute_type(settings: EngineSettings, device: str) -> str:
-    if settings.whisper_compute_type != "auto":
-        return settings.whisper_compute_type
-    return "float16" if device == "cuda" else "int8"
+def _open(folder: Path, settings: EngineSettings, device: Literal["cpu", "cuda"]) -> Any:
+    from faster_whisper import WhisperModel  # half a second and a native runtime, which the server must not load
+
+    compute_type = settings.whisper_compute_type
+    if compute_type == "auto":
+        compute_type = "float16" if device == "cuda" else "int8"
+    threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    try:
+        model = WhisperModel(
+            str(folder), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
+        )
+        if device == "cuda":
+            # CUDA's libraries are first looked for when something is computed: find out now, and not in a job.
+            model.encode(model.feature_extractor(np.zeros(SAMPLE_RATE_HZ, np.float32)))
+    except (RuntimeError, ValueError) as error:  # what CTranslate2 raises for a device or a number format it lacks
+        if "out of memory" in str(error).lower():
+            raise
+        raise EngineFailed(
+            f"Whisper cannot compute on {device} with {compute_type}: set WHISPER_DEVICE and WHISPER_COMPUTE_TYPE to "
+            "what this machine has (auto finds out), and see the engine server's log for the library's own words",
+            retryable=False,
+        ) from error
+    return model
 
 
 def _segment(found: Any, earliest: float, latest: float) -> Segment:

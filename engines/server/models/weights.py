@@ -144,7 +144,7 @@ def _download(repository: str, models_dir: Path, on_download: OnDownload) -> Non
 
     from engines.server.models.download_bar import bar_class
 
-    _remove_stale(_cache_folder(models_dir, repository))
+    remove_stale(_cache_folder(models_dir, repository))
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
     try:
         snapshot_download(
@@ -164,7 +164,8 @@ def _download(repository: str, models_dir: Path, on_download: OnDownload) -> Non
         ) from error
 
 
-def _remove_stale(cached: Path) -> None:
+def remove_stale(cached: Path) -> None:
+    """Remove what killed downloads left in a repository's folder; the hub's client never goes on with such files."""
     for unfinished in (cached / "blobs").glob("*.incomplete"):
         if time.time() - unfinished.stat().st_mtime > STALE_SECONDS:
             unfinished.unlink(missing_ok=True)
