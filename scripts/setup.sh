@@ -22,6 +22,8 @@ if [ -z "${UV_DEFAULT_INDEX:-}" ]; then
     index=$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)
     [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
 fi
+# Trust what this machine trusts: behind a company's proxy that is more than what uv brings along.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 say "setup: installing the packages of requirements/$set_name.txt"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt ||
     die "uv could not be installed; is a package index reachable? (pip's own words stand above)"
