@@ -29,7 +29,8 @@ class Refused(Exception):
 
 
 class Client:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience = patience_seconds
         self.url = url.rstrip("/")
         timeout = httpx.Timeout(30.0, read=300.0)  # an upload is answered only when it is on disk
         self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
@@ -66,7 +67,7 @@ class Client:
                     if event["type"] == "state" and event["status"] in ("completed", "failed", "cancelled"):
                         return
             except (httpx.TransportError, Unreachable) as error:
-                if monotonic() - heard_at > PATIENCE_SECONDS:
+                if monotonic() - heard_at > self._patience:
                     raise Unreachable(self.url) from error
             sleep(PAUSE_SECONDS)
 

@@ -50,19 +50,21 @@ async def up(console: Console, home: Path) -> None:
 
 async def demo(console: Console, environ: Mapping[str, str]) -> bool:
     """Start everything in a temporary home, transcribe the sample through the public API, print it, and stop."""
-    with tempfile.TemporaryDirectory(prefix="escriba-demo-") as folder:
-        said = {**environ, "API_PORT": "0"}
-        with embedded.prepare(Path(folder), said) as platform:
+    home = Path(tempfile.mkdtemp(prefix="escriba-demo-"))
+    try:
+        with embedded.prepare(home, {**environ, "API_PORT": "0"}) as platform:
             async with Supervisor(platform.home / "logs") as supervisor:
                 with console.status("starting PostgreSQL, Redis, engines, workers and the API"):
                     await platform.start(supervisor, migrate)
                 console.print(f"Escriba is up at [bold]{platform.address}[/]; sending the sample consultation.")
                 return await asyncio.to_thread(_transcribe_sample, console, platform.address)
+    finally:
+        embedded.erase(home)
     return False  # asked to stop before the end
 
 
 def _transcribe_sample(console: Console, address: str) -> bool:
-    with Client(address) as client:
+    with Client(address, patience_seconds=1) as client:  # it is our own child: gone means that we were asked to stop
         with Bars(console) as bars:
             job_id = transcribe(client, SAMPLE, {"language": "en"}, bars)
         if job_id is None:

@@ -65,7 +65,7 @@ class HostedEngines:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def transcribe(self, engine: str, audio: Path, hearing: Hearing) -> AsyncIterator[Heard]:
+    async def transcribe(self, engine: str, audio: Path, hearing: Hearing) -> AsyncGenerator[Heard]:
         """As `engines.contract.Engine.transcribe`, on the server."""
         request = self._client.stream("POST", f"/transcribe/{quote(engine)}", content=_body(hearing, audio))
         try:
@@ -124,7 +124,7 @@ class HostedEngine:
         gone = EngineReport(engine=self.name, available=False, reason="the engine server no longer has it")
         return (await self._server.reports()).get(self.name, gone)
 
-    def transcribe(self, audio: Path, hearing: Hearing) -> AsyncIterator[Heard]:
+    def transcribe(self, audio: Path, hearing: Hearing) -> AsyncGenerator[Heard]:
         return self._server.transcribe(self.name, audio, hearing)
 
 

@@ -63,11 +63,18 @@ async def _serve(
     await stop.wait()
     log.info("worker %s drains", worker)
     await attendance.drain(platform.settings.workers.grace_seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await _end(tasks)
     with contextlib.suppress(Exception):
         await upkeep.hand_back_duties(platform, holder=worker)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until all are gone: redis-py loses a cancellation that comes as a reply does, and arq then polls on."""
+    left: set[asyncio.Task[None]] = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 async def _say_ready(reporter: schedule.Reporter, ready_fd: int | None) -> None:

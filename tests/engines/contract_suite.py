@@ -99,7 +99,7 @@ class EngineContract:
 
     async def test_a_job_given_up_leaves_the_engine_free(self, engine: Engine, speech: Recording) -> None:
         whole = await hear(engine, speech.path, speech.hearing)
-        async with aclosing(engine.transcribe(speech.path, speech.hearing)) as heard:  # type: ignore[type-var]
+        async with aclosing(engine.transcribe(speech.path, speech.hearing)) as heard:
             await anext(heard)
         assert await hear(engine, speech.path, speech.hearing) == whole
 

@@ -121,8 +121,9 @@ STRANGER = '''
     """A local model that somebody else wrote: it does what a job's options say."""
 
     import os
+    import re
+    import resource
     import signal
-    import sys
     from domain.capabilities import EngineReport
     from domain.errors import EngineFailed
     from domain.transcript import Progress, Segment
@@ -150,6 +151,11 @@ STRANGER = '''
 
         def none(self, options):
             pass
+
+        def hog(self, options):
+            """Holds the interpreter's lock for good, so that no thread of this process hears of anything."""
+            resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+            re.match("(a+)+$", "a" * 64 + "b")
 
         def wait(self, options):
             """Blocks, as native code would, until somebody opens the other end."""

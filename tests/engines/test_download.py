@@ -73,7 +73,7 @@ async def test_a_download_goes_on_when_the_job_that_began_it_is_given_up(
     with Hub(REPOSITORY, micro_model, breaks="model.bin", goes_on=goes_on) as hub:
         environ = {"HF_ENDPOINT": hub.url, "WHISPER_MODEL": "tiny", "MODELS_DIR": str(tmp_path)}
         async with engine_server(**environ) as server, server.engine("whisper") as engine:
-            async with aclosing(engine.transcribe(speech.path, speech.hearing)) as heard:  # type: ignore[type-var]
+            async with aclosing(engine.transcribe(speech.path, speech.hearing)) as heard:
                 async for item in heard:
                     assert isinstance(item, Progress)
                     if item.done > 1 << 20:  # some of the weights, which then stand still

@@ -5,6 +5,7 @@ import wave
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import jiwer
@@ -22,6 +23,7 @@ from domain.errors import EngineFailed
 from domain.transcript import Detected, Segment
 from engines.contract import Engine
 from engines.server.models.faster_whisper import _OWN_CODES, LANGUAGES, FasterWhisper
+from engines.server.models.sphinx import utterances
 from engines.server.models.weights import SIZES
 from tests.engines.contract_suite import EngineContract, Recording
 from tests.engines.harness import engine_server, hear, text_of
@@ -30,6 +32,8 @@ Decode = Callable[[Path], Recording]
 
 ENGLISH = ("en/jfk.flac", "en/ls-2414-128291-0006.flac")
 OTHERS = ("en/riva_en-US_sample.wav", "es/cheetah_es.wav", "fr/leopard_fr.wav")
+
+CUTTING = VadOptions(min_silence_duration_ms=500, speech_pad_ms=400, max_speech_duration_s=20)
 
 
 def samples_of(recording: Recording) -> np.ndarray:
@@ -77,6 +81,12 @@ class TestSphinx(EngineContract):
         reference = plain((shared_data / "long" / "two_cities_16k.txt").read_text())
         assert jiwer.wer(reference, plain(text_of(heard))) <= 0.35  # measured: 0.31; by whole files 0.43 on `en`
 
+    def test_it_cuts_window_by_window_where_it_would_cut_the_whole(self, shared_data: Path, to_wav: Decode) -> None:
+        recording = to_wav(shared_data / "long" / "two_cities_16k.wav")
+        windowed = [(found.start, found.start + found.samples.size) for found in utterances(recording.path)]
+        whole = get_speech_timestamps(samples_of(recording), CUTTING)
+        assert np.array(windowed) == pytest.approx(np.array([(span["start"], span["end"]) for span in whole]), abs=1600)
+
     async def test_another_language_is_refused(self, engine: Engine, speech: Recording) -> None:
         with pytest.raises(EngineFailed, match="en-US"):
             await hear(engine, speech.path, speech.hearing.model_copy(update={"language": "es"}))
@@ -99,10 +109,10 @@ class TestWhisper(EngineContract):
             recording = to_wav(shared_data / name)
             heard = await hear(engine, recording.path, recording.hearing)
             language, words = whisper_directly(model, recording)
+            ours = [word for item in heard if isinstance(item, Segment) for word in item.words]
             assert [item.language for item in heard if isinstance(item, Detected)] == [language]
-            assert [word.text for item in heard if isinstance(item, Segment) for word in item.words] == words, (
-                "word for word"
-            )
+            assert [word.text for word in ours] == [word.word.strip() for word in words]
+            assert [word.confidence for word in ours] == pytest.approx([word.probability for word in words])
 
     async def test_a_folder_goes_by_its_name_and_no_request_can_name_a_path(
         self, engine: Engine, speech: Recording, micro_model: Path
@@ -151,9 +161,8 @@ def test_sizes_and_languages_are_those_of_the_library() -> None:
 
 def sphinx_directly(decoder: Decoder, recording: Recording) -> str:
     samples = samples_of(recording)
-    options = VadOptions(min_silence_duration_ms=500, speech_pad_ms=400, max_speech_duration_s=20)
     words = []
-    for span in get_speech_timestamps(samples, options):
+    for span in get_speech_timestamps(samples, CUTTING):
         decoder.start_utt()
         pcm = (samples[span["start"] : span["end"]] * 32768).astype(np.int16).tobytes()
         decoder.process_raw(pcm, no_search=False, full_utt=True)
@@ -162,7 +171,7 @@ def sphinx_directly(decoder: Decoder, recording: Recording) -> str:
     return " ".join(words)
 
 
-def whisper_directly(model: WhisperModel, recording: Recording) -> tuple[str, list[str]]:
+def whisper_directly(model: WhisperModel, recording: Recording) -> tuple[str, list[Any]]:
     segments, info = model.transcribe(
         samples_of(recording),
         beam_size=5,
@@ -172,7 +181,7 @@ def whisper_directly(model: WhisperModel, recording: Recording) -> tuple[str, li
         condition_on_previous_text=False,
         language_detection_segments=3,
     )
-    return info.language, [word.word.strip() for segment in segments for word in segment.words]
+    return info.language, [word for segment in segments for word in segment.words]
 
 
 def plain(text: str) -> str:

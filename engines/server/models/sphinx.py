@@ -39,7 +39,7 @@ _ALTERNATIVE = re.compile(r"\(\d+\)$")
 
 
 @dataclass(frozen=True, slots=True)
-class _Utterance:
+class Utterance:
     start: int
     """Samples from the start of the recording."""
     samples: Samples
@@ -72,7 +72,7 @@ class Sphinx:
         if hearing.language is not None and base_language(hearing.language) != base_language(LANGUAGE):
             raise EngineFailed(f"sphinx only knows {LANGUAGE}; choose another engine", retryable=False)
         done = 0.0
-        for utterance in _utterances(audio):
+        for utterance in utterances(audio):
             segment = self._decode(utterance)
             if segment is not None:
                 yield segment
@@ -80,7 +80,7 @@ class Sphinx:
             yield Progress(stage=TRANSCRIBE_STAGE, done=min(done, hearing.audio_seconds), total=hearing.audio_seconds)
         yield Progress(stage=TRANSCRIBE_STAGE, done=hearing.audio_seconds, total=hearing.audio_seconds)
 
-    def _decode(self, utterance: _Utterance) -> Segment | None:
+    def _decode(self, utterance: Utterance) -> Segment | None:
         self._decoder.start_utt()
         # As one utterance: its loudness and channel are then normalised over all of it, not as a running guess.
         self._decoder.process_raw(to_pcm(utterance.samples), no_search=False, full_utt=True)
@@ -103,7 +103,7 @@ class Sphinx:
         return Segment(start=words[0].start, end=words[-1].end, text=text, words=words)
 
 
-def _utterances(audio: Path) -> Iterator[_Utterance]:
+def utterances(audio: Path) -> Iterator[Utterance]:
     """Stretches of speech in time order, never overlapping. Memory: two windows, however long the recording is."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps  # brings a neural runtime along; only in a child
 
@@ -119,7 +119,7 @@ def _utterances(audio: Path) -> Iterator[_Utterance]:
         settled = held.size if last else _settled(spans, held.size)
         for begin, end in spans:
             if end <= settled:
-                yield _Utterance(start + begin, held[begin:end])
+                yield Utterance(start + begin, held[begin:end])
         held = held[settled:]
         start += settled
 
