@@ -278,7 +278,7 @@ class EngineSettings(Section):
     )
     whisperx_model: str = env("WHISPERX_DEFAULT_MODEL", "WhisperX model of a job that names none.", default="base")
     riva_uri: str | None = env(
-        "RIVA_URI", "NVIDIA Riva or Speech NIM, as host:port (arrives with engine `asr`).", default=None
+        "RIVA_URI", "NVIDIA Riva or Speech NIM, as host:port of its gRPC door; it is engine `asr`.", default=None
     )
     riva_model: str = env(
         "RIVA_MODEL",
@@ -286,6 +286,43 @@ class EngineSettings(Section):
         default="parakeet-0-6b-ctc-en-us",
     )
     riva_language: str = env("RIVA_LANGUAGE", "Language of a job for `asr` that names none.", default="en-US")
+    riva_use_ssl: bool = env("RIVA_USE_SSL", "Speak TLS to RIVA_URI.", default=False)
+    riva_ssl_cert: Folder | None = env(
+        "RIVA_SSL_CERT",
+        "PEM file with the authorities that may vouch for RIVA_URI; those that gRPC brings where not set.",
+        default=None,
+    )
+    riva_api_key: SecretStr | None = env(
+        "RIVA_API_KEY", "Key for a hosted Riva, sent as a bearer token; needs RIVA_USE_SSL=1.", default=None
+    )
+    riva_function_id: str | None = env("RIVA_FUNCTION_ID", "Which function of a hosted Riva is meant.", default=None)
+    riva_max_message_bytes: Annotated[int, Field(ge=262_144, le=1_073_741_824)] = env(
+        "RIVA_MAX_MESSAGE_BYTES",
+        "Largest request for Riva; longer recordings are streamed. The default is safe with every server; a larger "
+        "one has to be allowed by the server.",
+        default=3_670_016,
+    )
+    riva_boost_scale: PositiveFloat = env(
+        "RIVA_BOOST_SCALE",
+        "What a term's boost is multiplied by for the server; 1 suits a Speech NIM, 0.1 an open riva_server.",
+        default=1.0,
+    )
+    riva_boost_max: PositiveFloat = env(
+        "RIVA_BOOST_MAX", "Strongest boost that the server takes, of either sign, after scaling.", default=100.0
+    )
+    riva_diarization: Annotated[Literal["auto", "on", "off"], AnyCase] = env(
+        "RIVA_DIARIZATION",
+        "Whether the server tells speakers apart: `auto` goes by the names of its models, as it does not say itself.",
+        default="auto",
+    )
+
+    @field_validator("riva_api_key")
+    @classmethod
+    def _is_kept_secret(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        # A malformed RIVA_USE_SSL is missing from `info.data` and has its own complaint.
+        if key is not None and not info.data.get("riva_use_ssl", True):
+            raise ValueError("would be sent in the clear: set RIVA_USE_SSL=1 as well")
+        return key
 
 
 class WorkerSettings(Section):

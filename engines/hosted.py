@@ -84,11 +84,12 @@ class HostedEngines:
 
     async def _ask(self) -> dict[str, EngineReport]:
         try:
-            response = await self._client.get("/models", timeout=ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                response = await self._client.get("/models")
             if response.status_code == httpx.codes.OK:
                 return {report.engine: report for report in _REPORTS.validate_json(response.content)}
             reason = str(_refusal(response.status_code, response.content))
-        except (httpx.HTTPError, ValidationError) as error:
+        except (httpx.HTTPError, TimeoutError, ValidationError) as error:
             reason = f"the engine server does not answer ({type(error).__name__})"
         logger.warning("no list of engines: %s", reason)
         away = {"available": False, "reason": reason}

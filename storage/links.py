@@ -14,6 +14,8 @@ from domain.errors import BadLink
 FILENAME_BYTES = 200
 """Longest file name that is offered, in UTF-8: common file systems take 255, and browsers add " (1)"."""
 
+LONGEST_EXTENSION = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -49,11 +51,20 @@ def attachment(filename: str) -> str:
     right-to-left mark can disguise what a file is.
     """
     clean = "".join("_" if unicodedata.category(char)[0] == "C" or char in "/\\" else char for char in filename)
-    clean = clean.encode()[:FILENAME_BYTES].decode(errors="ignore").strip(" .") or "recording"
+    clean = _cut(clean.strip(" .")) or "recording"
     # Only after the decomposition, which turns some letters into quotes, slashes and per cent signs.
     plain = "".join(char for char in unicodedata.normalize("NFKD", clean) if not unicodedata.combining(char))
     plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", plain)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(clean, safe='')}"
+
+
+def _cut(name: str) -> str:
+    """At most FILENAME_BYTES of the name, with its extension where it has a true one."""
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode()) > LONGEST_EXTENSION:
+        stem, dot, extension = name, "", ""
+    room = FILENAME_BYTES - len((dot + extension).encode())
+    return stem.encode()[:room].decode(errors="ignore") + dot + extension
 
 
 def _signature(payload: str, secret: bytes) -> str:

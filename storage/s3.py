@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http import HTTPStatus
 from io import BytesIO
 from typing import Self
 from xml.etree.ElementTree import ParseError
@@ -247,7 +246,7 @@ def _make_bucket(client: Minio, bucket: str) -> None:
         raise BadSettings("MINIO_BUCKET_NAME names no bucket: write 3 to 63 of a-z, 0-9, dot and hyphen") from error
     except StorageUnavailable as error:
         refusal = error.__cause__
-        if isinstance(refusal, S3Error) and refusal.response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        if isinstance(refusal, S3Error):  # not an error of the server's own: urllib3 gives up on those, as HTTPError
             names = "MINIO_ACCESS_KEY, MINIO_SECRET_KEY, MINIO_BUCKET_NAME and S3_REGION"
             raise BadSettings(f"the S3 server refuses us ({refusal.code}): check {names}") from error
         raise

@@ -18,7 +18,6 @@ from domain.errors import (
     DeadlinePassed,
     EngineFailed,
     EscribaError,
-    ObjectNotFound,
     StorageUnavailable,
     Unavailable,
 )
@@ -164,13 +163,10 @@ async def _work(platform: Platform, choice: Choice, attempt: Attempt, worker: st
 
 async def _decode(platform: Platform, attempt: Attempt, folder: Path) -> Decoded:
     source = folder / "source"
-    try:
-        async with platform.store.open(attempt.source_key) as chunks:
-            with source.open("wb") as file:
-                async for chunk in chunks:
-                    file.write(chunk)
-    except ObjectNotFound as error:
-        raise EngineFailed("the recording is gone from the store", retryable=False) from error
+    async with platform.store.open(attempt.source_key) as chunks:
+        with source.open("wb") as file:
+            async for chunk in chunks:
+                file.write(chunk)
     decoded = await decode(source, folder / "audio.wav", DecodeLimits.of(platform.settings.media))
     source.unlink()
     return decoded

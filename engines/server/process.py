@@ -45,11 +45,13 @@ class ModelProcess:
     @classmethod
     async def start(cls, setup: Setup) -> Self:
         ours, theirs = socket.socketpair()
+        # A server that was told to keep its working directory off the path (-P) has children that do the same.
+        python = (sys.executable, "-P") if sys.flags.safe_path else (sys.executable,)
         with theirs:
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_LINE)
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "engines.server.child", str(theirs.fileno()), str(os.getpid())),
+                    *(*python, "-m", "engines.server.child", str(theirs.fileno()), str(os.getpid())),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=STANDARD_ERROR,
                     pass_fds=(theirs.fileno(),),

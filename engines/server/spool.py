@@ -55,7 +55,7 @@ class Spool:
 
 
 async def _write(descriptor: int, body: AsyncIterator[bytes]) -> None:
-    with open(descriptor, "wb", buffering=0) as file:  # noqa: ASYNC230  # an open descriptor: nothing to wait for
+    with open(descriptor, "wb") as file:  # noqa: ASYNC230  # an open descriptor: nothing to wait for
         gathered = bytearray()
         async for chunk in body:
             gathered += chunk

@@ -1,22 +1,13 @@
 """Real processes, killed in the middle of a job: every job completes, and only the guilty are charged."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import LEASE_SECONDS
 from tests.support.waiting import until
-from tests.support.whole import Whole, whole_platform
-
-LEASE = 3.0
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    home = tmp_path_factory.mktemp("whole")
-    with whole_platform(home, JOB_LEASE_SEC=str(LEASE), WORKERS_COUNT="2") as platform:
-        yield platform
+from tests.support.whole import Whole
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +41,7 @@ def finished(whole: Whole, job_id: str) -> object:
 def test_a_killed_part_costs_no_job(whole: Whole, recording: Path, undisturbed: object, victim: str) -> None:
     job_id = in_the_middle(whole, recording)
     whole.kill(victim)
-    until(lambda: whole._answers(), within=60)
+    until(whole.answers, within=60)
     assert finished(whole, job_id) == undisturbed
 
 
@@ -72,7 +63,7 @@ def test_killing_everything_costs_no_job(whole: Whole, recording: Path, undistur
 def test_a_database_that_stops_for_a_while_charges_nobody(whole: Whole, recording: Path, undisturbed: object) -> None:
     jobs = [in_the_middle(whole, recording), *(whole.submit(recording, engine="sphinx") for _ in range(2))]
     with whole.stopped("postgres"):
-        time.sleep(2 * LEASE)  # the fault itself: the database is away for longer than a lease lasts
+        time.sleep(2 * LEASE_SECONDS)  # the fault itself: the database is away for longer than a lease lasts
     assert [finished(whole, job_id) for job_id in jobs] == [undisturbed] * 3
     assert [crashes(whole, job_id) for job_id in jobs] == [0, 0, 0]
 

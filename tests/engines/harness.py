@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +75,16 @@ class EngineServer:
 
 
 @asynccontextmanager
-async def engine_server(*arguments: str, **environ: str) -> AsyncIterator[EngineServer]:
+async def engine_server(
+    *arguments: str, flags: Sequence[str] = (), cwd: Path = ROOT, **environ: str
+) -> AsyncIterator[EngineServer]:
     """A server on a free port; `environ` beside this process's own. Ends however the test ends."""
     variables = {**os.environ, "ENGINE_SERVER_TOKEN": TOKEN, **environ}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "engines.server", *arguments, cwd=ROOT, env=variables, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, *flags, "-m", "engines.server", *arguments),
+        cwd=cwd,
+        env=variables,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stdout is not None

@@ -70,6 +70,20 @@ async def test_a_server_that_has_gone_is_remembered_and_said_to_be_away(
         assert caught.value.retryable
 
 
+async def test_a_server_that_stands_still_is_waited_for_no_longer_than_a_report_may_take(
+    server: EngineServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.hosted.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("engines.hosted.ANSWER_SECONDS", 0.2)
+    async with server.client() as source:
+        (engine,) = [engine for engine in await source.engines() if engine.name == "stranger"]
+        server.process.send_signal(signal.SIGSTOP)
+        report = await engine.report()
+        server.process.send_signal(signal.SIGCONT)
+    assert not report.available
+    assert "TimeoutError" in (report.reason or "")
+
+
 async def test_one_answer_serves_all_who_ask_at_once(server: EngineServer) -> None:
     assert FRESH_SECONDS > 0
     async with server.client() as source:

@@ -20,12 +20,12 @@ from pocketsphinx import Decoder
 from config.load import load_section
 from config.settings import EngineSettings
 from domain.errors import EngineFailed
-from domain.transcript import Detected, Segment
+from domain.transcript import Detected, Progress, Segment
 from engines.contract import Engine
 from engines.server.models.faster_whisper import _OWN_CODES, LANGUAGES, FasterWhisper
-from engines.server.models.sphinx import utterances
+from engines.server.models.sphinx import WINDOW_SECONDS, windows
 from engines.server.models.weights import SIZES
-from tests.engines.contract_suite import EngineContract, Recording
+from tests.engines.contract_suite import EngineContract, Recording, write_silence
 from tests.engines.harness import engine_server, hear, text_of
 
 Decode = Callable[[Path], Recording]
@@ -83,9 +83,23 @@ class TestSphinx(EngineContract):
 
     def test_it_cuts_window_by_window_where_it_would_cut_the_whole(self, shared_data: Path, to_wav: Decode) -> None:
         recording = to_wav(shared_data / "long" / "two_cities_16k.wav")
-        windowed = [(found.start, found.start + found.samples.size) for found in utterances(recording.path)]
+        found = [utterance for window in windows(recording.path) for utterance in window.utterances]
+        windowed = [(utterance.start, utterance.start + utterance.samples.size) for utterance in found]
         whole = get_speech_timestamps(samples_of(recording), CUTTING)
         assert np.array(windowed) == pytest.approx(np.array([(span["start"], span["end"]) for span in whole]), abs=1600)
+
+    def test_speech_at_the_end_of_a_full_window_is_heard(self, speech: Recording, tmp_path: Path) -> None:
+        words = speech.path.read_bytes()[-16000 * 4 :]  # two seconds, spoken to the very end
+        silence = write_silence(tmp_path / "full.wav", seconds=2 * WINDOW_SECONDS)
+        silence.path.write_bytes(silence.path.read_bytes()[: -len(words)] + words)
+        found = [utterance for window in windows(silence.path) for utterance in window.utterances]
+        assert found[-1].start + found[-1].samples.size == 2 * WINDOW_SECONDS * 16000
+
+    async def test_progress_is_told_while_nobody_speaks(self, engine: Engine, tmp_path: Path) -> None:
+        silence = write_silence(tmp_path / "silence.wav", seconds=70)
+        heard = await hear(engine, silence.path, silence.hearing)
+        assert len(heard) == 3, "one for each window"
+        assert all(isinstance(item, Progress) for item in heard)
 
     async def test_another_language_is_refused(self, engine: Engine, speech: Recording) -> None:
         with pytest.raises(EngineFailed, match="en-US"):

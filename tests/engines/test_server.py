@@ -64,6 +64,17 @@ async def test_what_a_library_prints_disturbs_nobody(server: EngineServer, recor
     assert len(heard) == 3, "the printed `done` did not end the job"
 
 
+async def test_nothing_in_the_working_directory_takes_the_place_of_a_module(
+    stranger_path: str, recording: Recording, tmp_path: Path
+) -> None:
+    (tmp_path / "ctypes.py").write_text("raise SystemExit('a file of the user was run')")
+    async with (
+        engine_server(flags=("-P",), cwd=tmp_path, PYTHONPATH=stranger_path) as server,
+        server.engine("stranger") as engine,
+    ):
+        assert await hear(engine, recording.path, deed("none"))
+
+
 async def test_an_unused_model_leaves_memory(stranger_path: str, recording: Recording) -> None:
     async with engine_server(PYTHONPATH=stranger_path, PROCESS_IDLE_TIMEOUT_MIN="0.02") as server:
         async with server.engine("stranger") as engine:

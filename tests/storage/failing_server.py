@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-FAILING = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+FAILING = b"HTTP/1.1 500 Internal Server Error\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n"
 
 
 def xml(text: str, *, status: str = "200 OK") -> bytes:
@@ -14,7 +14,9 @@ def xml(text: str, *, status: str = "200 OK") -> bytes:
 
 
 SLOW_DOWN = xml("<Error><Code>SlowDown</Code></Error>", status="503 Slow Down")
-BROKEN_XML = xml("<html>a proxy's page", status="502 Bad Gateway")
+BROKEN_XML = xml("<html>a proxy's page", status="400 Bad Request")
+NOT_XML = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
+NOT_HTTP = b"no HTTP at all\r\n\r\n"
 
 
 class FailingServer:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,10 @@ from storage.contract import Store
 from storage.s3 import MAX_LINK_SECONDS, PART_BYTES, S3Store
 from tests.storage.bodies import BrokenOff, breaking_off, in_chunks, keys, noise, read
 from tests.storage.contract_suite import SOURCE, StoreContract
-from tests.storage.failing_server import BROKEN_XML, EMPTY, FAILING, SLOW_DOWN, FailingServer, xml
+from tests.storage.failing_server import BROKEN_XML, EMPTY, FAILING, NOT_HTTP, NOT_XML, SLOW_DOWN, FailingServer, xml
 from tests.support.swift import Swift
+
+BEGINNING = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nonly the beginning"
 
 
 def settings_of(server: Swift, **changes: object) -> StorageSettings:
@@ -229,7 +232,7 @@ async def test_a_put_that_a_sweep_took_for_dead_fails(bucket: S3Store) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("answer", [FAILING, SLOW_DOWN, BROKEN_XML, b"not HTTP at all\r\n\r\n"], ids=str)
+@pytest.mark.parametrize("answer", [FAILING, SLOW_DOWN, BROKEN_XML, NOT_XML, NOT_HTTP], ids=str)
 async def test_a_server_that_fails_is_a_store_that_is_unavailable(impatient: None, call: str, answer: bytes) -> None:
     async with store_on(FailingServer()) as (store, server):
         server.answers = dict.fromkeys(("GET", "PUT", "HEAD", "DELETE"), answer)
@@ -274,7 +277,7 @@ async def test_a_server_that_fails_at_the_start_is_no_fault_of_the_settings(impa
 
 async def test_a_download_that_breaks_off_is_no_short_object(impatient: None) -> None:
     async with store_on(FailingServer()) as (store, server):
-        server.answers = {"GET": b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nonly the beginning"}
+        server.answers = {"GET": BEGINNING}
         server.hang_up_after = "GET"
         with pytest.raises(StorageUnavailable):
             await read(store, SOURCE)
@@ -319,18 +322,28 @@ async def test_the_error_of_a_body_passes_also_when_the_upload_cannot_be_given_u
     assert SOURCE not in caplog.text
 
 
-async def test_a_reader_that_leaves_a_silent_server_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, loop, true_read = asyncio.Event(), asyncio.get_running_loop(), s3._Answer.read
-
-    def announced_read(answer: s3._Answer) -> bytes:
-        loop.call_soon_threadsafe(reading.set)
-        return true_read(answer)
-
-    monkeypatch.setattr(s3._Answer, "read", announced_read)
+async def test_a_reader_that_leaves_a_silent_server_does_not_wait_for_it() -> None:
     async with asyncio.timeout(s3.SILENCE_TIMEOUT_SECONDS / 2), store_on(FailingServer()) as (store, server):
-        server.answers = {"GET": b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nonly the beginning"}
+        server.answers = {"GET": BEGINNING}
         reader = asyncio.create_task(read(store, SOURCE))
-        await reading.wait()
+        while not any(frame.f_code.co_name == "readinto" for frame in sys._current_frames().values()):
+            await asyncio.sleep(0)  # until a thread waits at the socket
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
         assert reader.cancelled()
+
+
+async def test_a_reader_that_leaves_early_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    responses: list[urllib3.BaseHTTPResponse] = []
+
+    class Remembered(s3._Answer):
+        def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+            super().__init__(response)
+            responses.append(response)
+
+    monkeypatch.setattr(s3, "_Answer", Remembered)
+    async with store_on(FailingServer()) as (store, server):
+        server.answers = {"GET": BEGINNING}
+        async with store.open(SOURCE):
+            assert not responses[0].closed
+        assert responses[0].closed

@@ -49,12 +49,13 @@ class Whole:
     def start(self) -> Self:
         with (self.home / "up.log").open("ab") as log:
             self._process = subprocess.Popen([ESCRIBA, "up"], env=self._environ, cwd=self.home, stdout=log, stderr=log)
-        while not self._answers():
+        while not self.answers():
             assert self._process.poll() is None, (self.home / "up.log").read_text()
             time.sleep(0.02)
         return self
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Is the API up, and would a worker take a job?"""
         try:
             health = httpx.get(f"{self.url}/health", timeout=5)
         except httpx.TransportError:

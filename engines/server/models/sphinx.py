@@ -45,6 +45,13 @@ class Utterance:
     samples: Samples
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    utterances: list[Utterance]
+    end: int
+    """Samples from the start of the recording: what lies before is dealt with."""
+
+
 class Sphinx:
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
@@ -71,14 +78,13 @@ class Sphinx:
     def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
         if hearing.language is not None and base_language(hearing.language) != base_language(LANGUAGE):
             raise EngineFailed(f"sphinx only knows {LANGUAGE}; choose another engine", retryable=False)
-        done = 0.0
-        for utterance in utterances(audio):
-            segment = self._decode(utterance)
-            if segment is not None:
-                yield segment
-            done = (utterance.start + utterance.samples.size) / SAMPLE_RATE_HZ
-            yield Progress(stage=TRANSCRIBE_STAGE, done=min(done, hearing.audio_seconds), total=hearing.audio_seconds)
-        yield Progress(stage=TRANSCRIBE_STAGE, done=hearing.audio_seconds, total=hearing.audio_seconds)
+        for window in windows(audio):
+            for utterance in window.utterances:
+                segment = self._decode(utterance)
+                if segment is not None:
+                    yield segment
+                yield _progress(utterance.start + utterance.samples.size, hearing)
+            yield _progress(window.end, hearing)
 
     def _decode(self, utterance: Utterance) -> Segment | None:
         self._decoder.start_utt()
@@ -103,7 +109,7 @@ class Sphinx:
         return Segment(start=words[0].start, end=words[-1].end, text=text, words=words)
 
 
-def utterances(audio: Path) -> Iterator[Utterance]:
+def windows(audio: Path) -> Iterator[Window]:
     """Stretches of speech in time order, never overlapping. Memory: two windows, however long the recording is."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps  # brings a neural runtime along; only in a child
 
@@ -112,16 +118,27 @@ def utterances(audio: Path) -> Iterator[Utterance]:
     )
     held = np.empty(0, np.float32)  # looked at already, but speech in it may go on in the next window
     start = 0
-    for window in iter_samples(audio, seconds=WINDOW_SECONDS):
-        held = np.concatenate((held, window))
-        last = window.size < WINDOW_SECONDS * SAMPLE_RATE_HZ
+    for block, last in _mark_last(iter_samples(audio, seconds=WINDOW_SECONDS)):
+        held = np.concatenate((held, block))
         spans = [(span["start"], span["end"]) for span in get_speech_timestamps(held, options)]
         settled = held.size if last else _settled(spans, held.size)
-        for begin, end in spans:
-            if end <= settled:
-                yield Utterance(start + begin, held[begin:end])
+        speech = [Utterance(start + begin, held[begin:end]) for begin, end in spans if end <= settled]
+        yield Window(speech, start + settled)
         held = held[settled:]
         start += settled
+
+
+def _progress(samples: int, hearing: Hearing) -> Progress:
+    done = min(samples / SAMPLE_RATE_HZ, hearing.audio_seconds)
+    return Progress(stage=TRANSCRIBE_STAGE, done=done, total=hearing.audio_seconds)
+
+
+def _mark_last(blocks: Iterator[Samples]) -> Iterator[tuple[Samples, bool]]:
+    waiting = next(blocks, None)
+    while waiting is not None:
+        following = next(blocks, None)
+        yield waiting, following is None
+        waiting = following
 
 
 def _settled(spans: list[tuple[int, int]], size: int) -> int:
