@@ -34,6 +34,9 @@ bench-decode: .venv/.dev ## Decoding ten hours: memory and speed beside ffmpeg (
 bench-job: .venv/.dev ## Overhead of a job and of the engine call inside it (about 5 minutes)
 	@$(BIN)/python -m bench.job
 
+bench-faults: .venv/.dev ## Kills parts of the platform in the middle of a job; times the recovery (about 10 minutes)
+	@$(BIN)/python -m bench.faults
+
 ci-services: ## Install by apt the servers that only tests need (Swift, Chromium); needs root
 	@sh scripts/ci-services.sh
 
@@ -49,4 +52,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv/.dev: requirements/dev.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh dev
 
-.PHONY: help demo run test check format bench-upload bench-decode bench-job ci-services lock
+.PHONY: help demo run test check format bench-upload bench-decode bench-job bench-faults ci-services lock

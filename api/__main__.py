@@ -1,6 +1,7 @@
 """`python -m api`: one API process."""
 
 import argparse
+import logging
 import os
 import socket
 from typing import Any
@@ -10,6 +11,9 @@ import uvicorn
 from api.app import create_app
 from config import telemetry
 from config.load import load_settings
+from domain.access import PUBLIC_OWNER
+
+log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
@@ -36,6 +40,8 @@ def main() -> None:
     settings = load_settings()
     telemetry.configure(settings.log, process="api")
     where: dict[str, Any] = {"host": settings.api.host, "port": settings.api.port}
+    if settings.api.insecure_no_auth:
+        log.warning("INSECURE_NO_AUTH: whoever reaches this address acts as the owner %r", PUBLIC_OWNER)
     config = uvicorn.Config(
         create_app(settings),
         **({"fd": arguments.fd} if arguments.fd is not None else where),

@@ -14,12 +14,27 @@ from services.ending import Erased
 from services.reading import Page, Result, Status
 from services.submission import Receipt
 
+JOB_ID, TRANSCRIPT_ID = "0b8e6a52-3a86-4f0f-9f0e-6f5c3a6f6b1d", "c7c1b2d4-8d3e-4a53-9a34-2f8f0a1b9d77"
+
+
+def example(**fields: Any) -> ConfigDict:
+    """What OpenAPI shows of a view."""
+    return ConfigDict(json_schema_serialization_defaults_required=True, json_schema_extra={"examples": [fields]})
+
 
 class View(BaseModel):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class JobAccepted(View):
+    model_config = example(
+        job_id=JOB_ID,
+        transcript_id=TRANSCRIPT_ID,
+        engine="asr",
+        status="queued",
+        message="ASR transcription job enqueued successfully",
+    )
+
     job_id: UUID
     transcript_id: UUID
     engine: str
@@ -48,6 +63,24 @@ class JobError(View):
 
 
 class JobStatus(View):
+    model_config = example(
+        job_id=JOB_ID,
+        status="processing",
+        progress=45,
+        transcript_id=TRANSCRIPT_ID,
+        worker_id="worker-1",
+        message="Transcribing with ASR",
+        stage="transcribe",
+        audio_done=56.5,
+        audio_total=125.5,
+        eta_seconds=8.2,
+        engine="asr",
+        attempts=0,
+        crash_count=0,
+        created_at="2026-11-20T10:30:00Z",
+        started_at="2026-11-20T10:30:01Z",
+    )
+
     job_id: UUID
     status: JobState
     progress: int = Field(ge=0, le=100, description="Percent of the audio that the engine has dealt with.")
@@ -108,6 +141,32 @@ class JobPage(View):
 
 
 class JobResult(View):
+    model_config = example(
+        job_id=JOB_ID,
+        transcript_id=TRANSCRIPT_ID,
+        status="completed",
+        filename="audio.mp3",
+        audio_url="http://127.0.0.1:8000/media/…",
+        language="en-US",
+        duration=125.5,
+        segments=[
+            {
+                "start": 0.0,
+                "end": 3.5,
+                "text": "Good morning, how are you feeling?",
+                "confidence": 0.95,
+                "speaker_tag": 0,
+                "words": [{"start": 0.0, "end": 0.4, "text": "Good", "confidence": 0.97, "speaker_tag": 0}],
+            }
+        ],
+        speaker_roles={"0": "provider", "1": "patient"},
+        text="Good morning, how are you feeling?",
+        engine="asr",
+        engine_reason="the engine that was asked for",
+        model=None,
+        warnings=[],
+    )
+
     job_id: UUID
     transcript_id: UUID
     status: JobState

@@ -320,7 +320,8 @@ class EngineSettings(Section):
     @classmethod
     def _is_kept_secret(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         # A malformed RIVA_USE_SSL is missing from `info.data` and has its own complaint.
-        if key is not None and not info.data.get("riva_use_ssl", True):
+        secure = info.data.get("riva_use_ssl", True) or info.data.get("riva_ssl_cert")
+        if key is not None and not secure:
             raise ValueError("would be sent in the clear: set RIVA_USE_SSL=1 as well")
         return key
 

@@ -29,7 +29,8 @@ BATCH_BYTES = 1024 * 1024
 WRITE_BACK_BYTES = 8 * 1024 * 1024
 """Handed to the disk while the next bytes arrive, so that little is left for the fsync at the end.
 
-Eight puts of 100 MB at once over HTTP, as a share of a sink that only hashes: 0.78 with it, 0.52 without.
+Eight puts of 100 MB at once over HTTP, as a share of a sink that only hashes, side by side on two busy cores: 0.78 with
+it, 0.52 without, 0.66 where memory is not freed as well.
 """
 
 UNFINISHED = ".put-"

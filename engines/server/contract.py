@@ -32,7 +32,7 @@ class LocalModel(Protocol):
         """Bring a model into this process: once, in a child, before anything is heard.
 
         Args:
-            settings: the section as the server has it, without tokens and URLs.
+            settings: the section as the server has it, without its secrets.
             model: a name from `report().models`, or None where the report lists none.
             on_download: to be called while weights are fetched.
 

@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import SecretStr
+
 from config.settings import EngineSettings, LogSettings
 from domain.transcript import Progress
 from engines.contract import Hearing
@@ -173,7 +175,8 @@ class Pool:
         if slot.process is not None:  # it died while it was idle
             await slot.process.end()
         self._loads[slot.key] += 1
-        settings = self._settings.model_copy(update={"server_url": None, "server_token": None})
+        secrets = {name: None for name, value in self._settings if isinstance(value, SecretStr)}
+        settings = self._settings.model_copy(update=secrets)
         setup = Setup(engine=slot.key.engine, model=slot.key.model, settings=settings, log=self._log)
         slot.process = await ModelProcess.start(setup)
         await slot.process.load(tell)

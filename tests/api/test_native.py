@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from api import schemas
 from tests.api.conftest import JOBS
 from tests.support.audio import tone
 
@@ -232,3 +233,13 @@ async def test_the_openapi_document_names_every_route(client: httpx.AsyncClient)
     assert f"{JOBS}/transcribe/whisperx" in document["paths"]
     form = document["paths"][f"{JOBS}/transcribe"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert {"file", "session_id", "engine", "context_id", "language"} <= set(form["properties"])
+
+
+@pytest.mark.parametrize(
+    "view", [schemas.JobAccepted, schemas.JobStatus, schemas.JobResult], ids=lambda view: view.__name__
+)
+def test_the_examples_in_the_document_are_such_answers(view: type[schemas.View]) -> None:
+    extra = view.model_config["json_schema_extra"]
+    assert isinstance(extra, dict)
+    for shown in extra["examples"]:  # type: ignore[union-attr]
+        assert view.model_validate(shown).model_dump(mode="json", exclude_unset=True) == shown

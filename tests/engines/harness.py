@@ -76,7 +76,7 @@ class EngineServer:
 
 @asynccontextmanager
 async def engine_server(
-    *arguments: str, flags: Sequence[str] = (), cwd: Path = ROOT, **environ: str
+    *arguments: str, flags: Sequence[str] = (), cwd: str | Path = ROOT, **environ: str
 ) -> AsyncIterator[EngineServer]:
     """A server on a free port; `environ` beside this process's own. Ends however the test ends."""
     variables = {**os.environ, "ENGINE_SERVER_TOKEN": TOKEN, **environ}

@@ -117,28 +117,31 @@ async def test_a_job_waits_for_room_while_all_models_work(stranger_path: str, re
 async def test_jobs_for_one_model_take_turns_in_the_order_they_came(
     server: EngineServer, recording: Recording, pipe: Path
 ) -> None:
-    order: list[str] = []
+    later = pipe.with_name("later")
+    os.mkfifo(later)
 
-    async def stand_in_line(name: str, ahead: int, queued: asyncio.Event) -> None:
+    async def stand_in_line(hearing: Hearing, ahead: int, queued: asyncio.Event, started: asyncio.Event) -> None:
         async with server.http() as client:
-            async for event in events_of(client, "stranger", recording, deed("none")):
+            async for event in events_of(client, "stranger", recording, hearing):
                 if event["event"] == "queued" and not queued.is_set():
                     assert event["ahead"] == ahead
                     queued.set()
                 if event["event"] == "started":
-                    order.append(name)
+                    started.set()
 
-    async with server.engine("stranger") as engine:
-        started, second, third = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        async with asyncio.TaskGroup() as jobs:
-            jobs.create_task(until_heard(engine, recording, deed("wait", pipe=pipe), started))
-            await started.wait()
-            jobs.create_task(stand_in_line("second", 1, second))
-            await second.wait()
-            jobs.create_task(stand_in_line("third", 2, third))
-            await third.wait()
-            await asyncio.to_thread(release, pipe)
-    assert order == ["second", "third"]
+    async with server.engine("stranger") as engine, asyncio.TaskGroup() as jobs:
+        started = [asyncio.Event() for _ in range(3)]
+        queued = [asyncio.Event() for _ in range(3)]
+        jobs.create_task(until_heard(engine, recording, deed("wait", pipe=pipe), started[0]))
+        await started[0].wait()
+        jobs.create_task(stand_in_line(deed("wait", pipe=later), 1, queued[1], started[1]))
+        await queued[1].wait()
+        jobs.create_task(stand_in_line(deed("none"), 2, queued[2], started[2]))
+        await queued[2].wait()
+        await asyncio.to_thread(release, pipe)
+        await started[1].wait()
+        assert not started[2].is_set()
+        await asyncio.to_thread(release, later)
 
 
 async def test_a_child_killed_in_the_middle_costs_its_own_job_and_no_other(

@@ -325,12 +325,14 @@ async def test_the_error_of_a_body_passes_also_when_the_upload_cannot_be_given_u
 async def test_a_reader_that_leaves_a_silent_server_does_not_wait_for_it() -> None:
     async with asyncio.timeout(s3.SILENCE_TIMEOUT_SECONDS / 2), store_on(FailingServer()) as (store, server):
         server.answers = {"GET": BEGINNING}
-        reader = asyncio.create_task(read(store, SOURCE))
-        while not any(frame.f_code.co_name == "readinto" for frame in sys._current_frames().values()):
-            await asyncio.sleep(0)  # until a thread waits at the socket
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
-        assert reader.cancelled()
+        async with store.open(SOURCE) as chunks:
+            chunk = asyncio.ensure_future(anext(chunks))
+            # No event tells that a thread waits at its socket.
+            while not any(frame.f_code.co_name == "readinto" for frame in sys._current_frames().values()):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            chunk.cancel()
+            await asyncio.gather(chunk, return_exceptions=True)
+        assert chunk.cancelled()
 
 
 async def test_a_reader_that_leaves_early_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Turns the progress bars of the Hugging Face hub's client into numbers."""
 
+import threading
 from typing import Any
 
 from tqdm import tqdm
@@ -10,17 +11,25 @@ from engines.server.contract import OnDownload
 def bar_class(on_download: OnDownload) -> type[tqdm]:
     """A bar that draws nothing, and tells how many bytes are there, never falling.
 
-    The client keeps several bars for one download (bytes received, bytes written, files): the furthest of those that
-    count bytes is what is told.
+    The client keeps several bars for one download (bytes received, bytes written, files), moved by several threads: the
+    furthest of those that count bytes is what is told. Every move is told, as a bar draws some of them only, and the
+    last one before a line stands still could be among the others.
     """
     furthest = (0, 0)
+    telling = threading.Lock()
 
     class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
-        def display(self, *_args: Any, **_kwargs: Any) -> None:
+        def update(self, n: float | None = 1) -> Any:
             nonlocal furthest
-            now = (int(self.n), int(self.total or 0))
-            if self.unit == "B" and now > furthest:
-                furthest = (now[0], max(now))
-                on_download(*furthest)
+            drawn = super().update(n)
+            with telling:
+                now = (int(self.n), int(self.total or 0))
+                if self.unit == "B" and now > furthest:
+                    furthest = (now[0], max(now))
+                    on_download(*furthest)
+            return drawn
+
+        def display(self, *_args: Any, **_kwargs: Any) -> None:
+            """There is no screen."""
 
     return Bar
