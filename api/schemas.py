@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from db.tables import Job
 from domain.capabilities import EngineReport
 from domain.lifecycle import JobState
-from domain.transcript import Notice, Segment
+from domain.transcript import Notice, Segment, Vocabulary
 from services.ending import Erased
 from services.reading import Page, Result, Status
 from services.submission import Receipt
@@ -160,6 +160,7 @@ class JobResult(View):
             }
         ],
         speaker_roles={"0": "provider", "1": "patient"},
+        vocabulary=None,
         text="Good morning, how are you feeling?",
         engine="asr",
         engine_reason="the engine that was asked for",
@@ -176,6 +177,7 @@ class JobResult(View):
     duration: float = Field(description="Seconds of audio.")
     segments: list[Segment]
     speaker_roles: dict[str, str]
+    vocabulary: Vocabulary | None = Field(description="What became of the context: its version, which terms matched.")
     text: str
     engine: str
     engine_reason: str
@@ -195,6 +197,7 @@ class JobResult(View):
             duration=heard.duration,
             segments=list(heard.segments),
             speaker_roles=heard.speaker_roles,
+            vocabulary=heard.vocabulary,
             text=heard.text,
             engine=heard.engine,
             engine_reason=heard.engine_reason,

@@ -4,8 +4,9 @@ A move that finds its guard broken changes nothing and answers None: somebody el
 `now()`: the clocks of workers decide nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -22,14 +23,15 @@ TARGETS = {move.name: move.target for move in MOVES}
 UNWANTED = Job.cancel_requested_at.is_not(None)
 LOST = Job.lease_until < func.now()
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-async def insert_job(session: AsyncSession, transcript: Transcript, job: Job) -> Job:
+
+async def insert_job(session: AsyncSession, transcript: Transcript, **values: Any) -> Job:
     """Record a new job and the first event of its life."""
     session.add(transcript)
     await session.flush()
-    session.add(job)
-    await session.flush()
-    await session.refresh(job)
+    statement = insert(Job).values(transcript_id=transcript.id, owner=transcript.owner, **values).returning(Job)
+    job = (await session.scalars(statement)).one()
     await _record(session, job, message=job.message)
     return job
 
@@ -97,14 +99,16 @@ async def claim(session: AsyncSession, job_id: UUID, *, worker: str, lease: time
 
 
 async def complete(
-    session: AsyncSession, job_id: UUID, fence: int, *, result_key: str, message: str | None
+    session: AsyncSession, job_id: UUID, fence: int, *, result_key: str, message: str | None, **heard: Any
 ) -> Job | None:
+    """`heard` is what the row of the transcript says of what was heard, by its columns."""
     return await _move(
         session,
         "complete",
         job_id,
         Job.fence == fence,
         ~UNWANTED,
+        heard=heard,
         result_key=result_key,
         audio_done=Job.audio_seconds,
         message=message,
@@ -338,12 +342,6 @@ async def postpone(session: AsyncSession, job_id: UUID, *, message: str, delay: 
     return await _one(session, statement)
 
 
-async def save_transcript(session: AsyncSession, transcript_id: UUID, **values: Any) -> None:
-    await session.execute(
-        update(Transcript).where(Transcript.id == transcript_id).values(**values, updated_at=func.now())
-    )
-
-
 # How a move is made
 
 
@@ -352,9 +350,14 @@ def _ended() -> dict[str, Any]:
 
 
 async def _move(
-    session: AsyncSession, name: str, job_id: UUID, *guards: ColumnElement[bool], **values: Any
+    session: AsyncSession,
+    name: str,
+    job_id: UUID,
+    *guards: ColumnElement[bool],
+    heard: Mapping[str, Any] = NOTHING,
+    **values: Any,
 ) -> Job | None:
-    return await _apply(session, name, job_id, guards, {"state": TARGETS[name], **values})
+    return await _apply(session, name, job_id, guards, {"state": TARGETS[name], **values}, heard)
 
 
 async def _return(
@@ -371,7 +374,12 @@ async def _return(
 
 
 async def _apply(
-    session: AsyncSession, name: str, job_id: UUID, guards: Sequence[ColumnElement[bool]], values: dict[str, Any]
+    session: AsyncSession,
+    name: str,
+    job_id: UUID,
+    guards: Sequence[ColumnElement[bool]],
+    values: dict[str, Any],
+    heard: Mapping[str, Any] = NOTHING,
 ) -> Job | None:
     statement = (
         update(Job)
@@ -384,7 +392,8 @@ async def _apply(
         return None
     await _record(session, job, message=job.message)
     if job.state in TERMINAL:
-        await save_transcript(session, job.transcript_id, status=job.state)
+        known = {"status": job.state, "updated_at": func.now(), **heard}
+        await session.execute(update(Transcript).where(Transcript.id == job.transcript_id).values(known))
     return job
 
 

@@ -149,6 +149,21 @@ class Segment(Base):
     segment: Mapped[dict[str, Any]]
 
 
+class Context(Base):
+    """A vocabulary of an owner's. A job keeps the terms it was submitted with, so a replaced one changes no job."""
+
+    __tablename__ = "contexts"
+    __table_args__ = (Index("contexts_listed", "owner", "name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    name: Mapped[str]
+    version: Mapped[int] = mapped_column(server_default="1")
+    terms: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'::jsonb"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 class EngineReport(Base):
     """What workers last said of each engine; kept when no worker lives."""
 

@@ -11,6 +11,7 @@ EscribaError                    internal
 ├── TooLarge                    file_too_large
 ├── NotFound                    not_found
 │   ├── JobNotFound             job_not_found
+│   ├── ContextNotFound         context_not_found
 │   ├── ObjectNotFound          object_not_found
 │   └── AudioDeleted            audio_deleted
 ├── RangeNotSatisfiable         range_not_satisfiable
@@ -123,6 +124,13 @@ class JobNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("there is no such job; it may have been deleted")
+
+
+class ContextNotFound(NotFound):
+    code = "context_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such context; GET /api/contexts lists yours")
 
 
 class ObjectNotFound(NotFound):

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from domain.capabilities import Term
 from domain.transcript import Value
 
 
@@ -114,6 +115,9 @@ class JobOptions(Value):
     min_speakers: int | None = Field(default=None, ge=1, le=64)
     max_speakers: int | None = Field(default=None, ge=1, le=64)
     context_id: UUID | None = None
+    context_version: int | None = None
+    terms: tuple[Term, ...] = ()
+    """The vocabulary of that version, kept here so that a retry hears with the same words."""
     on_unsupported: Literal["fail", "warn"] = "fail"
     warnings: tuple[dict[str, Any], ...] = ()
     """Notices made at submission (an option that was waived), to be kept in the result."""

@@ -7,6 +7,7 @@ None where the engine has none of that meaning.
 
 from collections.abc import Iterable
 from typing import Annotated, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -85,6 +86,17 @@ class TermsUsed(Value):
 Heard = Segment | Progress | Detected | Notice | TermsUsed
 
 
+class Vocabulary(Value):
+    """What became of the context that a job was submitted with."""
+
+    context_id: UUID
+    version: int
+    used: tuple[str, ...] = ()
+    left_out: tuple[LeftOutTerm, ...] = ()
+    matched: tuple[str, ...] = ()
+    """The terms that stand in the transcript."""
+
+
 class Transcript(Value):
     """The transcript that an engine produced. It is never changed: corrections live beside it."""
 
@@ -96,6 +108,7 @@ class Transcript(Value):
     model: str | None = None
     segments: tuple[Segment, ...] = ()
     speaker_roles: dict[str, str] = Field(default_factory=dict)
+    vocabulary: Vocabulary | None = None
     warnings: tuple[Notice, ...] = ()
 
     @property

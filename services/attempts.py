@@ -51,7 +51,7 @@ class Standing(StrEnum):
 
 async def look(platform: Platform, job_id: UUID) -> JobOptions | None:
     """What a queued job asks for, or None where there is nothing to claim."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.alone() as session:
         found = await jobs.get(session, job_id, owner=None)
     if found is None or found[0].state != JobState.QUEUED:
         return None
@@ -123,7 +123,7 @@ async def note_decoded(platform: Platform, attempt: Attempt, *, seconds: float, 
         floor=timedelta(seconds=limits.deadline_floor_seconds),
         per_audio_second=limits.deadline_per_audio_second,
     )
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.alone() as session:
         job = await jobs.note_decoded(
             session, attempt.job_id, attempt.fence, audio_seconds=seconds, content_type=content_type, allowed=allowed
         )
@@ -161,18 +161,19 @@ async def complete(platform: Platform, attempt: Attempt, heard: Heard) -> bool:
     key = layout.result(attempt.owner, attempt.job_id, attempt.fence)
     await platform.store.put(key, transcripts.compressed(heard))
     async with platform.sessions.begin() as session:
-        job = await jobs.complete(session, attempt.job_id, attempt.fence, result_key=key, message=None)
-        if job is not None:
-            await jobs.save_transcript(
-                session,
-                attempt.transcript_id,
-                language=heard.language,
-                duration=heard.duration,
-                engine=heard.engine,
-                engine_reason=heard.engine_reason,
-                model=heard.model,
-                segments_count=len(heard.segments),
-            )
+        job = await jobs.complete(
+            session,
+            attempt.job_id,
+            attempt.fence,
+            result_key=key,
+            message=None,
+            language=heard.language,
+            duration=heard.duration,
+            engine=heard.engine,
+            engine_reason=heard.engine_reason,
+            model=heard.model,
+            segments_count=len(heard.segments),
+        )
     if job is None:
         await platform.store.delete(key)
         return False

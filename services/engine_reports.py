@@ -23,7 +23,7 @@ async def record(platform: Platform, *, worker: str, reports: Sequence[EngineRep
 
 async def known(platform: Platform) -> dict[str, EngineReport]:
     """Every engine by name, believed only while a worker vouches for it."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.alone() as session:
         found = await engine_reports.latest(session)
     reports = {report.engine: report if fresh else _stale(report) for report, fresh in found}
     for name in ALWAYS_KNOWN:
@@ -96,7 +96,8 @@ def _waive(reports: dict[str, EngineReport], report: EngineReport, options: JobO
         Notice(code="option_not_honoured", message=f"engine {report.engine!r} cannot honour {name!r}") for name in unmet
     ]
     kept = [notice.model_dump() for notice in notices]
-    return options.model_copy(update={**dict.fromkeys(unmet), "warnings": (*options.warnings, *kept)})
+    waived: dict[str, object] = dict.fromkeys(unmet)
+    return options.model_copy(update={**waived, "warnings": (*options.warnings, *kept)})
 
 
 def _can(report: EngineReport, option: str) -> bool:
@@ -105,5 +106,5 @@ def _can(report: EngineReport, option: str) -> bool:
 
 async def any_worker(platform: Platform) -> bool:
     """Has any worker reported lately?"""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.alone() as session:
         return any(fresh for _, fresh in await engine_reports.latest(session))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from db import jobs
-from db.tables import Job, Transcript
+from db.tables import Transcript
 from domain.access import Caller
 from domain.capabilities import AUTO
 from domain.errors import EmptyMedia, EngineUnavailable, Invalid
 from domain.lifecycle import JobOptions, JobState
-from services import engine_reports
+from services import contexts, engine_reports
 from services.platform import Platform
 from storage import layout
 from storage.contract import StoredObject
@@ -47,7 +47,7 @@ class Kept:
     stored: StoredObject
 
 
-async def check(platform: Platform, submission: Submission) -> engine_reports.Checked:
+async def check(platform: Platform, caller: Caller, submission: Submission) -> engine_reports.Checked:
     """Refuse what could never run, before a byte of the recording need be read.
 
     Raises Invalid and its kin, EngineUnavailable where the caller will not wait.
@@ -58,7 +58,8 @@ async def check(platform: Platform, submission: Submission) -> engine_reports.Ch
     low, high = submission.options.min_speakers, submission.options.max_speakers
     if low is not None and high is not None and low > high:
         raise Invalid("min_speakers is greater than max_speakers", field="min_speakers")
-    checked = engine_reports.check(await engine_reports.known(platform), submission.options)
+    options = await contexts.freeze(platform, caller, submission.options)
+    checked = engine_reports.check(await engine_reports.known(platform), options)
     if checked.waits_for and not submission.wait:
         raise EngineUnavailable(f"{checked.waits_for}; leave out wait=false to queue the job until it is")
     return checked
@@ -88,22 +89,21 @@ async def submit(
     A crash between two steps leaves nothing worse than an unused object, which `services.retention` deletes after a
     day, or a job that nobody was told of, which the sweeper rings for again.
     """
-    checked = await check(platform, submission)
+    checked = await check(platform, caller, submission)
     transcript = Transcript(id=uuid4(), owner=caller.owner, session_id=submission.session_id, filename=filename)
-    job = Job(
-        id=kept.job_id,
-        transcript_id=transcript.id,
-        owner=caller.owner,
-        engine=checked.options.engine,
-        engine_params=checked.options.model_dump(mode="json", exclude_none=True),
-        max_retries=platform.settings.workers.max_retries,
-        message=checked.waits_for,
-        source_key=kept.stored.key,
-        source_bytes=kept.stored.size_bytes,
-        source_sha256=kept.stored.sha256,
-    )
     async with platform.sessions.begin() as session:
-        recorded = await jobs.insert_job(session, transcript, job)
+        recorded = await jobs.insert_job(
+            session,
+            transcript,
+            id=kept.job_id,
+            engine=checked.options.engine,
+            engine_params=checked.options.model_dump(mode="json", exclude_none=True),
+            max_retries=platform.settings.workers.max_retries,
+            message=checked.waits_for,
+            source_key=kept.stored.key,
+            source_bytes=kept.stored.size_bytes,
+            source_sha256=kept.stored.sha256,
+        )
     await platform.queue.ring(recorded.id, recorded.dispatch_no)
     await platform.events.publish(jobs.state_event(recorded, message=recorded.message))
     return Receipt(

@@ -39,7 +39,9 @@ class Store(Protocol):
         """Bytes. Raises ObjectNotFound, StorageUnavailable."""
         ...
 
-    def open(self, key: str, *, start: int = 0, length: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def open(
+        self, key: str, *, start: int = 0, length: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """`async with store.open(key) as chunks: async for chunk in chunks`. Chunks are at most 1 MiB.
 
         `start` and `length` are bytes; a length beyond the end is cut there. Entering raises ObjectNotFound,

@@ -21,12 +21,13 @@ from domain.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from domain.transcript import Notice, Transcript
+from domain.lifecycle import JobOptions
+from domain.transcript import LeftOutTerm, Notice, TermsUsed, Transcript, Vocabulary, join_text
 from engines.choice import NoEngine
 from engines.contract import Hearing
 from engines.registry import Choice, Registry
 from media.decode import Decoded, DecodeLimits, decode
-from services import attempts
+from services import attempts, contexts
 from services.attempts import Attempt, Standing
 from services.platform import Platform
 from workers.recorder import Recorder
@@ -183,6 +184,7 @@ async def _hear(
         enable_diarization=options.enable_diarization,
         min_speakers=options.min_speakers,
         max_speakers=options.max_speakers,
+        terms=options.terms,
     )
     recorder = Recorder(
         platform, attempt, worker=worker, engine=choice.engine.name, seconds=decoded.seconds, persist=_persist
@@ -197,11 +199,29 @@ async def _hear(
         engine_reason=choice.reason,
         model=options.model or choice.report.default_model,
         segments=tuple(recorder.segments),
+        vocabulary=_vocabulary(options, recorder),
         warnings=(
             *(Notice.model_validate(warning) for warning in options.warnings),
             *decoded.notices,
             *recorder.notices,
         ),
+    )
+
+
+def _vocabulary(options: JobOptions, recorder: Recorder) -> Vocabulary | None:
+    """What became of the context; an engine that said nothing of its terms used none of them."""
+    if options.context_id is None or options.context_version is None:
+        return None
+    told = recorder.terms or TermsUsed(
+        left_out=tuple(LeftOutTerm(text=term.text, reason="the engine cannot use terms") for term in options.terms)
+    )
+    text = join_text(segment.text for segment in recorder.segments)
+    return Vocabulary(
+        context_id=options.context_id,
+        version=options.context_version,
+        used=told.used,
+        left_out=told.left_out,
+        matched=contexts.matched(options.terms, text),
     )
 
 

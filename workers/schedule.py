@@ -5,9 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from engines.registry import Registry
-
 from domain.errors import EscribaError
+from engines.registry import Registry
 from services import engine_reports, retention, upkeep
 from services.platform import Platform
 

@@ -45,7 +45,7 @@ async def _submit(request: Request, platform: Platform, caller: Caller, kind: ty
     form = Form(request, largest_file_bytes=settings.api.max_file_size_bytes)
     await form.read_up_to_file()
     if form.fields:
-        await submission.check(platform, kind.read(form.fields).submission(settings.engines.default_engine))
+        await submission.check(platform, caller, kind.read(form.fields).submission(settings.engines.default_engine))
     kept = await submission.keep(platform, caller, form.media())
     try:
         wanted = kind.read(form.fields).submission(settings.engines.default_engine)
