@@ -1,11 +1,12 @@
 """Connections to PostgreSQL: one engine for a process, a transaction for a use case."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Self
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Self
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from config.settings import DatabaseSettings
@@ -33,38 +34,63 @@ class Sessions:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._make = async_sessionmaker(engine, expire_on_commit=False)
+        alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._make_alone = async_sessionmaker(alone, expire_on_commit=False)
 
     @classmethod
     def connect(cls, settings: DatabaseSettings, *, application: str) -> Self:
         """Prepare a pool; nothing is opened before the first use, so a process may start before its database."""
-        return cls(
-            create_async_engine(
-                async_url(settings.url.get_secret_value()),
-                pool_size=settings.pool_size,
-                max_overflow=0,
-                # A restarted server leaves dead connections behind; asking first costs 0.1 ms and spares a failed use.
-                pool_pre_ping=True,
-                connect_args={
-                    "command_timeout": COMMAND_TIMEOUT_SECONDS,
-                    "server_settings": {"application_name": f"escriba-{application}", "jit": "off"},
-                },
-            )
+        engine = create_async_engine(
+            async_url(settings.url.get_secret_value()),
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            connect_args={
+                "command_timeout": COMMAND_TIMEOUT_SECONDS,
+                "server_settings": {"application_name": f"escriba-{application}", "jit": "off"},
+            },
         )
+        event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        return cls(engine)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        try:
+        with _translated():
             async with self._make.begin() as session:
                 yield session
-        except (OSError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError) as error:
-            raise DatabaseUnavailable from error
-        except DBAPIError as error:
-            if _is_away(error):
-                raise DatabaseUnavailable from error
-            raise
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[AsyncSession]:
+        """For one statement, which is a transaction of its own: the ways to PostgreSQL for BEGIN and COMMIT are saved.
+
+        Raises DatabaseUnavailable, as `begin`.
+        """
+        with _translated():
+            async with self._make_alone.begin() as session:
+                yield session
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Have the pool open another connection in place of one on which a restarted server has hung up.
+
+    asyncpg knows of that by itself; asking the server (`pool_pre_ping`) would cost every transaction another way there.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError) as error:
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        if _is_away(error):
+            raise DatabaseUnavailable from error
+        raise
 
 
 def _is_away(error: DBAPIError) -> bool:
