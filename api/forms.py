@@ -1,5 +1,6 @@
 """The form fields of the three submit routes, each read into what the platform calls them."""
 
+import re
 from pathlib import PureWindowsPath
 from typing import Any, ClassVar, Literal, Self
 from uuid import UUID
@@ -11,6 +12,7 @@ from domain.lifecycle import JobOptions
 from services.submission import Submission
 
 LONGEST_FILENAME = 255
+ROLE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 class SubmitForm(BaseModel):
@@ -25,10 +27,24 @@ class SubmitForm(BaseModel):
         description="BCP 47 tag (en, en-US, pt-BR). Left out: the engine's default for `asr`, detection elsewhere.",
         examples=["en-US"],
     )
+    channel_roles: tuple[str, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Who speaks on each channel of a recording, in order: provider,patient.",
+        examples=["provider,patient"],
+    )
     wait: bool = Field(default=True, description="false: answer 503 at once where the engine is not there.")
     on_unsupported: Literal["fail", "warn"] = Field(
         default="fail", description="warn: an option that the engine cannot honour becomes a warning in the result."
     )
+
+    @field_validator("channel_roles", mode="before")
+    @classmethod
+    def _split(cls, said: object) -> object:
+        roles = tuple(role.strip().lower() for role in said.split(",")) if isinstance(said, str) else said
+        if isinstance(roles, tuple) and not all(ROLE.fullmatch(str(role)) for role in roles):
+            raise ValueError("names like provider,patient: one for each channel, of letters, digits, - and _")
+        return roles
 
     @classmethod
     def read(cls, fields: dict[str, str]) -> Self:

@@ -56,9 +56,19 @@ def _scheme(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _pair_up(value: object) -> object:
+    parts = _split(value)
+    if not isinstance(parts, tuple):
+        return value
+    if any("=" not in part for part in parts):
+        raise ValueError("should be pairs such as en=/folder,es=/folder")
+    return dict(part.split("=", 1) for part in parts)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Folder = Annotated[Path, AfterValidator(_expand)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Folders = Annotated[dict[str, Folder], BeforeValidator(_pair_up)]
 PostgresUrl = Annotated[SecretStr, _scheme("postgresql", "postgresql+asyncpg")]
 RedisUrl = Annotated[SecretStr, _scheme("redis", "rediss", "unix")]
 
@@ -249,7 +259,7 @@ class EngineSettings(Section):
         default=("tiny", "base", "small", "medium", "large-v2", "large-v3"),
     )
     whisper_device: Annotated[Literal["auto", "cpu", "cuda"], AnyCase] = env(
-        "WHISPER_DEVICE", "Where Whisper computes.", default="auto"
+        "WHISPER_DEVICE", "Where Whisper and WhisperX compute.", default="auto"
     )
     whisper_compute_type: Annotated[Literal["auto", "int8", "float16", "float32", "int8_float16"], AnyCase] = env(
         "WHISPER_COMPUTE_TYPE",
@@ -269,14 +279,36 @@ class EngineSettings(Section):
         default=300.0,
     )
     whisperx_url: str | None = env(
-        "WHISPERX_SERVICE_URL", "The WhisperX service (arrives with engine `whisperx`).", default=None
+        "WHISPERX_SERVICE_URL",
+        "The engine server that hosts WhisperX; `escriba up` starts one where `make whisperx` has installed it.",
+        default=None,
     )
     whisperx_models: Names = env(
         "WHISPERX_AVAILABLE_MODELS",
         "WhisperX models that callers may name.",
         default=("tiny", "base", "small", "medium", "large-v2", "large-v3"),
     )
-    whisperx_model: str = env("WHISPERX_DEFAULT_MODEL", "WhisperX model of a job that names none.", default="base")
+    whisperx_model: str = env(
+        "WHISPERX_DEFAULT_MODEL",
+        "WhisperX model of a job that names none: a size or a local folder, as for WHISPER_MODEL.",
+        default="base",
+    )
+    whisperx_batch_size: PositiveInt | None = env(
+        "WHISPERX_BATCH_SIZE",
+        "Stretches of speech that WhisperX hears at once; 16 on CUDA and 4 on a CPU where not set.",
+        default=None,
+    )
+    whisperx_align_models: Folders = env(
+        "WHISPERX_ALIGN_MODELS",
+        "Folders of wav2vec2 models that give words their times, by language: en=/folder,es=/folder. For a language "
+        "without one, WhisperX's own choice is downloaded once, unless MODELS_OFFLINE is set.",
+        default={},
+    )
+    whisperx_diarization_model: Folder | None = env(
+        "WHISPERX_DIARIZATION_MODEL",
+        "Folder of the pyannote pipeline that tells speakers apart; the published one has to be asked for by hand.",
+        default=None,
+    )
     riva_uri: str | None = env(
         "RIVA_URI", "NVIDIA Riva or Speech NIM, as host:port of its gRPC door; it is engine `asr`.", default=None
     )

@@ -399,7 +399,8 @@ async def _apply(
 
 async def _one(session: AsyncSession, statement: Any) -> Job | None:
     """Run an UPDATE … RETURNING of one job, past what this session may remember of it."""
-    return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+    options = {"populate_existing": True, "synchronize_session": False}
+    return (await session.scalars(statement, execution_options=options)).one_or_none()
 
 
 async def _record(session: AsyncSession, job: Job, *, message: str | None) -> None:

@@ -37,6 +37,7 @@ EscribaError                    internal
 ├── EngineFailed                engine_failed         `retryable` says whether the same call may succeed later
 │   ├── EngineBusy              engine_busy
 │   ├── EngineCrashed           engine_crashed
+│   ├── EngineOutOfMemory       engine_oom            the accelerator's memory, or the machine's
 │   ├── EngineSilent            engine_silent         no event for too long
 │   └── ModelMissing            model_missing
 ├── DeadlinePassed              deadline              the attempt took longer than the recording allows
@@ -276,6 +277,10 @@ class EngineBusy(EngineFailed):
 
 class EngineCrashed(EngineFailed):
     code = "engine_crashed"
+
+
+class EngineOutOfMemory(EngineFailed):
+    code = "engine_oom"
 
 
 class EngineSilent(EngineFailed):

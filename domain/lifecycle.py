@@ -114,6 +114,8 @@ class JobOptions(Value):
     enable_diarization: bool | None = None
     min_speakers: int | None = Field(default=None, ge=1, le=64)
     max_speakers: int | None = Field(default=None, ge=1, le=64)
+    channel_roles: tuple[str, ...] = ()
+    """Who speaks on each channel, in the order of the channels; empty where the caller did not say."""
     context_id: UUID | None = None
     context_version: int | None = None
     terms: tuple[Term, ...] = ()

@@ -1,8 +1,8 @@
 """What an engine heard, in one shape for every engine, store and format.
 
-Times are seconds from the start of the recording. A `speaker_tag` counts speakers from 0 in the order
-in which they first speak; None means that nobody told speakers apart. A `confidence` is 0 to 1, and
-None where the engine has none of that meaning.
+Times are seconds from the start of the recording. A `speaker_tag` counts speakers from 0 in the order in which they
+first speak, or is the number of the channel where channels were heard apart; None: nobody told speakers apart. A
+`confidence` is 0 to 1, and None where the engine has none of that meaning.
 """
 
 from collections.abc import Iterable

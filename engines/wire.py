@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
-from domain.errors import EngineBusy, EngineCrashed, EngineFailed, EngineSilent, ModelMissing
+from domain.errors import EngineBusy, EngineCrashed, EngineFailed, EngineOutOfMemory, EngineSilent, ModelMissing
 from domain.transcript import Detected, Heard, Notice, Progress, Segment, TermsUsed, Value
 
 PULSE_SECONDS = 5.0
@@ -62,7 +62,7 @@ class Done(Value):
     event: Literal["done"] = "done"
 
 
-_ERRORS = {error.code: error for error in (EngineBusy, EngineCrashed, EngineSilent, ModelMissing)}
+_ERRORS = {error.code: error for error in (EngineBusy, EngineCrashed, EngineOutOfMemory, EngineSilent, ModelMissing)}
 
 
 class Failure(Value):

@@ -105,12 +105,20 @@ class Decoded:
         return any(notice.code == "audio_truncated" for notice in self.notices)
 
 
-async def decode(source: Path, target: Path, limits: DecodeLimits, *, on_progress: OnProgress | None = None) -> Decoded:
+async def decode(
+    source: Path,
+    target: Path,
+    limits: DecodeLimits,
+    *,
+    channel: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> Decoded:
     """Decode the sound of `source` into a new file `target`, which is gone again where this raises or is cancelled.
 
     Args:
         source: any file, in a folder that only we can enter. Its name means nothing.
         target: must not exist; WAV, 16 kHz, mono, signed 16-bit, with at least one sample.
+        channel: take this one alone, from 0, of a recording that has it; all of them mixed where None.
 
     Raises:
         EmptyMedia: no bytes, or a header without sound.
@@ -125,7 +133,7 @@ async def decode(source: Path, target: Path, limits: DecodeLimits, *, on_progres
     written = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         async with asyncio.timeout(limits.wall_seconds):
-            log, status = await _run(container, source, written, limits, on_progress)
+            log, status = await _run(ffmpeg_arguments(container, channel), source, written, limits, on_progress)
         samples = _samples(written)
         stream = _accept(log, status, samples, limits)
         os.pwrite(written, _wav_header(samples), 0)
@@ -148,7 +156,7 @@ async def decode(source: Path, target: Path, limits: DecodeLimits, *, on_progres
     )
 
 
-def ffmpeg_arguments(container: Container) -> list[str]:
+def ffmpeg_arguments(container: Container, channel: int | None = None) -> list[str]:
     """Standard input → samples without a header on standard output.
 
     `fd` is the one protocol that ffmpeg may use, and only for what is already open: no file, no address. The number of
@@ -161,18 +169,19 @@ def ffmpeg_arguments(container: Container) -> list[str]:
         *("-protocol_whitelist", "fd", "-format_whitelist", container.demuxer, "-f", container.demuxer),
         *("-codec_whitelist", AUDIO_CODECS, "-max_streams", str(MOST_STREAMS), "-threads", "2"),
         *("-i", "fd:", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
-        *("-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-f", "s16le", "-flush_packets", "0", "pipe:1"),
+        *(("-ac", "1") if channel is None else ("-af", f"pan=mono|c0=c{channel}")),
+        *("-ar", str(SAMPLE_RATE_HZ), "-f", "s16le", "-flush_packets", "0", "pipe:1"),
     ]
 
 
 async def _run(
-    container: Container, source: Path, written: int, limits: DecodeLimits, on_progress: OnProgress | None
+    arguments: list[str], source: Path, written: int, limits: DecodeLimits, on_progress: OnProgress | None
 ) -> tuple[FfmpegLog, int]:
     """Let ffmpeg fill `written` behind the place of the header; answers what it said and its exit status."""
     log, share = FfmpegLog(), 0.0
     os.lseek(written, HEADER_BYTES, os.SEEK_SET)
     os.truncate(written, HEADER_BYTES)
-    command = [await asyncio.to_thread(_ffmpeg), *ffmpeg_arguments(container)]
+    command = [await asyncio.to_thread(_ffmpeg), *arguments]
     opened = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         async with sandbox.confined(command, stdin=opened, stdout=written, limits=limits.sandbox) as process:

@@ -1,18 +1,19 @@
-"""One attempt at a job, step by step: choose → claim → fetch → decode → hear → save → announce."""
+"""One attempt at a job, step by step: choose → claim → fetch → decode → hear → save → announce.
+
+This module has the attempt's life; what is done with the sound is in `workers.hearing`.
+"""
 
 import asyncio
 import logging
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from config import telemetry
-from domain.capabilities import EngineReport
 from domain.errors import (
     DatabaseUnavailable,
     DeadlinePassed,
@@ -21,15 +22,12 @@ from domain.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from domain.lifecycle import JobOptions
-from domain.transcript import LeftOutTerm, Notice, TermsUsed, Transcript, Vocabulary, join_text
 from engines.choice import NoEngine
-from engines.contract import Hearing
 from engines.registry import Choice, Registry
-from media.decode import Decoded, DecodeLimits, decode
-from services import attempts, contexts
+from services import attempts
 from services.attempts import Attempt, Standing
 from services.platform import Platform
+from workers.hearing import Recording, fetch, hear, prepare
 from workers.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -152,81 +150,24 @@ async def _persist(write: Callable[[], Awaitable[bool]], *, lenient: bool = Fals
 async def _work(platform: Platform, choice: Choice, attempt: Attempt, worker: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=platform.settings.media.work_dir))
     try:
-        decoded = await _decode(platform, attempt, folder)
-        await _persist(
-            lambda: attempts.note_decoded(platform, attempt, seconds=decoded.seconds, content_type=decoded.content_type)
+        await fetch(platform.store, attempt.source_key, folder)
+        recording = await prepare(folder, platform.settings.media, attempt.options)
+        await _persist(partial(_note_decoded, platform, attempt, recording))
+        recorder = Recorder(
+            platform,
+            attempt,
+            worker=worker,
+            engine=choice.engine.name,
+            seconds=recording.decoded.seconds,
+            persist=_persist,
         )
-        transcript = await _hear(platform, choice, attempt, folder / "audio.wav", decoded, worker)
+        async with recorder:
+            transcript = await hear(choice, attempt.options, recording, recorder)
         await _persist(lambda: attempts.complete(platform, attempt, transcript))
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
-async def _decode(platform: Platform, attempt: Attempt, folder: Path) -> Decoded:
-    source = folder / "source"
-    async with platform.store.open(attempt.source_key) as chunks:
-        with source.open("wb") as file:
-            async for chunk in chunks:
-                file.write(chunk)
-    decoded = await decode(source, folder / "audio.wav", DecodeLimits.of(platform.settings.media))
-    source.unlink()
-    return decoded
-
-
-async def _hear(
-    platform: Platform, choice: Choice, attempt: Attempt, audio: Path, decoded: Decoded, worker: str
-) -> Transcript:
-    options = attempt.options
-    hearing = Hearing(
-        audio_seconds=decoded.seconds,
-        language=language_for(choice.report, options.language),
-        model=options.model,
-        enable_diarization=options.enable_diarization,
-        min_speakers=options.min_speakers,
-        max_speakers=options.max_speakers,
-        terms=options.terms,
-    )
-    recorder = Recorder(
-        platform, attempt, worker=worker, engine=choice.engine.name, seconds=decoded.seconds, persist=_persist
-    )
-    async with recorder, aclosing(choice.engine.transcribe(audio, hearing)) as heard:
-        async for item in heard:
-            await recorder.take(item)
-    return Transcript(
-        language=recorder.detected.language if recorder.detected else hearing.language,
-        duration=decoded.seconds,
-        engine=choice.engine.name,
-        engine_reason=choice.reason,
-        model=options.model or choice.report.default_model,
-        segments=tuple(recorder.segments),
-        vocabulary=_vocabulary(options, recorder),
-        warnings=(
-            *(Notice.model_validate(warning) for warning in options.warnings),
-            *decoded.notices,
-            *recorder.notices,
-        ),
-    )
-
-
-def _vocabulary(options: JobOptions, recorder: Recorder) -> Vocabulary | None:
-    """What became of the context; an engine that said nothing of its terms used none of them."""
-    if options.context_id is None or options.context_version is None:
-        return None
-    told = recorder.terms or TermsUsed(
-        left_out=tuple(LeftOutTerm(text=term.text, reason="the engine cannot use terms") for term in options.terms)
-    )
-    text = join_text(segment.text for segment in recorder.segments)
-    return Vocabulary(
-        context_id=options.context_id,
-        version=options.context_version,
-        used=told.used,
-        left_out=told.left_out,
-        matched=contexts.matched(options.terms, text),
-    )
-
-
-def language_for(report: EngineReport, wanted: str | None) -> str | None:
-    """The engine's own spelling of the wanted language; with none wanted, detection where it can, else its default."""
-    if wanted is not None:
-        return report.match_language(wanted)
-    return None if report.detects_language else report.default_language
+async def _note_decoded(platform: Platform, attempt: Attempt, recording: Recording) -> bool:
+    decoded = recording.decoded
+    return await attempts.note_decoded(platform, attempt, seconds=decoded.seconds, content_type=decoded.content_type)

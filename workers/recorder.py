@@ -37,8 +37,9 @@ class Recorder:
         self.notices: list[Notice] = []
         self.detected: Detected | None = None
         self.terms: TermsUsed | None = None
-        self._kept = 0
         self._progress = Progress(stage="transcribe", done=0, total=seconds)
+        self._kept = (0, self._progress)
+        self._keeping = asyncio.Lock()
         self._began = self._announced = monotonic()
         self._news = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -49,10 +50,12 @@ class Recorder:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         assert self._keeper is not None
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
-        if kind is None:
-            await self._keep()
+        try:
+            if kind is None:
+                await self._keep()
+        finally:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
 
     async def take(self, heard: Heard) -> None:
         if self._keeper is not None and self._keeper.done():
@@ -80,15 +83,18 @@ class Recorder:
             await asyncio.sleep(KEEP_EVERY_SECONDS)
 
     async def _keep(self) -> None:
-        upto = len(self.segments)
-        fresh = list(enumerate(self.segments[self._kept : upto], start=self._kept + 1))
-        progress = self._progress
-        await self._persist(
-            lambda: attempts.note_progress(
-                self._platform, self._attempt, stage=progress.stage, audio_done=self._audio_done(), segments=fresh
+        """Write what is new. One at a time, and none is cut short by the end: that would cost it its connection."""
+        async with self._keeping:
+            progress, (kept, told) = self._progress, self._kept
+            fresh = list(enumerate(self.segments[kept:], start=kept + 1))
+            if not fresh and progress is told:
+                return
+            await self._persist(
+                lambda: attempts.note_progress(
+                    self._platform, self._attempt, stage=progress.stage, audio_done=self._audio_done(), segments=fresh
+                )
             )
-        )
-        self._kept = upto
+            self._kept = (kept + len(fresh), progress)
 
     def _audio_done(self) -> float | None:
         """Seconds of audio dealt with; None while something else is counted."""

@@ -1,6 +1,8 @@
 """One attempt at a job, with real media, a real store and real PostgreSQL; only the engine follows a script."""
 
 import asyncio
+import wave
+from array import array
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,13 +15,15 @@ from config.load import load_settings
 from config.settings import Settings
 from domain.capabilities import EngineReport
 from domain.errors import EngineFailed, JobHasNoResult
+from domain.lifecycle import JobOptions
 from domain.transcript import Detected, Heard, Notice, Progress, Segment
 from engines.contract import Hearing
-from services import ending, reading
+from services import ending, reading, submission
 from services.platform import Platform
 from storage import layout
 from tests.support.audio import tone
-from tests.support.jobs import ME, force, make_job, row
+from tests.support.hostile_media import wav
+from tests.support.jobs import ME, body, force, make_job, row
 from tests.support.scripted import ScriptedEngine, registry_of
 from workers.pipeline import run_attempt
 
@@ -269,3 +273,63 @@ async def test_an_attempt_leaves_no_file_behind(platform: Platform) -> None:
     folder = platform.settings.media.work_dir
     assert folder is not None
     assert list(folder.glob("attempt-*")) == []
+
+
+def stereo(left: bytes, right: bytes) -> bytes:
+    """A WAV with another sound on each channel, one after the other."""
+    silent = bytes(len(left))
+    frames = array("h")
+    for one, other in zip(memoryview(left + silent).cast("h"), memoryview(silent + right).cast("h"), strict=True):
+        frames.extend((one, other))
+    return wav(frames.tobytes(), channels=2)
+
+
+async def each_channel(audio: Path, hearing: Hearing) -> AsyncIterator[Heard]:
+    """Hears one segment, where its channel is loud."""
+    with wave.open(str(audio)) as file:
+        half = memoryview(file.readframes(file.getnframes() // 2)).cast("h")
+    start = 0.0 if max(half) > 1000 else hearing.audio_seconds / 2
+    yield Segment(start=start, end=start + hearing.audio_seconds / 2, text=f"from {start:.0f}")
+
+
+CALL = stereo(tone(1.0)[44:], tone(1.0, pitch_hz=300)[44:])
+
+
+async def submit_with(platform: Platform, content: bytes, **options: object) -> UUID:
+    kept = await submission.keep(platform, ME, body(content))
+    wanted = submission.Submission(JobOptions.model_validate({"engine": "auto", **options}))
+    return (await submission.submit(platform, ME, wanted, kept, filename="a.wav")).job_id
+
+
+async def test_a_speaker_on_each_channel_is_heard_apart(platform: Platform) -> None:
+    job_id = await submit_with(platform, CALL, channel_roles=("provider", "patient"))
+    engine = ScriptedEngine(each_channel)
+    await run(platform, engine, job_id)
+    heard = (await reading.result(platform, ME, job_id)).heard
+    assert [(segment.speaker_tag, segment.text) for segment in heard.segments] == [(0, "from 0"), (1, "from 1")]
+    assert heard.speaker_roles == {"0": "provider", "1": "patient"}
+    assert [hearing.enable_diarization for hearing in engine.heard] == [False, False]
+
+
+async def test_a_call_is_known_for_one_without_being_told(platform: Platform) -> None:
+    job_id = await submit_with(platform, CALL)
+    await run(platform, ScriptedEngine(each_channel), job_id)
+    heard = (await reading.result(platform, ME, job_id)).heard
+    assert [segment.speaker_tag for segment in heard.segments] == [0, 1]
+
+
+async def test_who_wants_no_speakers_gets_none(platform: Platform) -> None:
+    job_id = await submit_with(platform, CALL, enable_diarization=False)
+    engine = ScriptedEngine(each_channel)
+    await run(platform, engine, job_id)
+    assert len(engine.heard) == 1
+
+
+async def test_channels_with_one_sound_tell_nobody_apart_and_the_result_says_so(platform: Platform) -> None:
+    job_id = await submit_with(platform, tone(1.0, channels=2), channel_roles=("provider", "patient"))
+    engine = ScriptedEngine()
+    await run(platform, engine, job_id)
+    heard = (await reading.result(platform, ME, job_id)).heard
+    assert len(engine.heard) == 1
+    assert [notice.code for notice in heard.warnings] == ["channels_identical"]
+    assert heard.speaker_roles == {}

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,9 @@ def long_speech(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture
-def make_speech(tmp_path: Path):  # type: ignore[no-untyped-def]
+def make_speech(tmp_path: Path) -> Callable[..., Recording]:
+    """One word per value, in a file that the next call replaces."""
+
     def make(*values: int, words_per_utterance: int = 10) -> Recording:
         return write_speech(tmp_path / "made.wav", values, words_per_utterance=words_per_utterance)
 

@@ -74,7 +74,7 @@ class TestTimes:
         assert len(segments) == 3
         assert not any(segment.words for segment in segments)
         assert segments[0].end <= segments[1].start < segments[1].end <= speech.seconds
-        assert 9.8 <= segments[0].end < segments[1].end < 23
+        assert 9.8 <= segments[0].end < segments[1].end <= 23
 
     def test_words_that_run_backwards_are_put_in_order(self) -> None:
         words = [("one", 0, 500), ("two", 400, 300), ("three", 200, 9000)]

@@ -7,6 +7,7 @@ names, parameters and error texts are the real ones, so that nothing here can be
 
 import asyncio
 import hashlib
+import struct
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from riva.client.proto.riva_audio_pb2 import AudioEncoding
 from tests.support.riva.speech import PAUSE_SECONDS, RATE_HZ, WORD_SECONDS, Listener, Spoken
 
 MIB = 1 << 20
+WAV_HEADER_BYTES = 44
 GAP_THAT_ENDS_AN_UTTERANCE = PAUSE_SECONDS - WORD_SECONDS - 0.1
 
 
@@ -150,11 +152,11 @@ class RivaServer(RivaSpeechRecognitionServicer):  # type: ignore[misc]  # the ge
         async with self._call("Recognize", context) as call:
             call.config = request.config
             call.take(request.audio)
-            await self._check(request.config, "offline", request.audio[:4], context)
-            if not request.audio or len(request.audio) % 2:
-                await _refuse(context, "empty audio" if not request.audio else "odd byte count")
+            samples = await self._check(request.config, "offline", request.audio, context)
+            if not samples or len(samples) % 2:
+                await _refuse(context, "empty audio" if not samples else "odd byte count")
             listener = Listener()
-            words = [*listener.hear(request.audio), *listener.finish()]
+            words = [*listener.hear(samples), *listener.finish()]
             results = [
                 pb.SpeechRecognitionResult(
                     alternatives=alternatives, audio_processed=utterance[-1].end / RATE_HZ if utterance else 0
@@ -173,15 +175,13 @@ class RivaServer(RivaSpeechRecognitionServicer):  # type: ignore[misc]  # the ge
             self._streams += 1
             listening = _Stream(self, first.streaming_config, late)
             breaking = self.faults.break_streams_at.popleft() if self.faults.break_streams_at else None
-            checked = False
             async for request in requests:
                 if request.WhichOneof("streaming_request") != "audio_content":
                     await _refuse(context, "a configuration may only come first")
-                if not checked:
-                    await self._check(call.config, "online", request.audio_content[:4], context)
-                    checked = True
-                call.take(request.audio_content)
-                for reply in listening.hear(request.audio_content):
+                call.take(samples := request.audio_content)
+                if call.messages == 1:
+                    samples = await self._check(call.config, "online", samples, context)
+                for reply in listening.hear(samples):
                     yield reply
                 if breaking is not None and listening.seconds >= breaking[0]:
                     await context.abort(breaking[1], "Sequence broke")
@@ -217,8 +217,11 @@ class RivaServer(RivaSpeechRecognitionServicer):  # type: ignore[misc]  # the ge
         finally:
             call.ended.set()
 
-    async def _check(self, config: Any, kind: str, head: bytes, context: Any) -> None:
-        if config.encoding != AudioEncoding.LINEAR_PCM or head == b"RIFF":
+    async def _check(self, config: Any, kind: str, audio: bytes, context: Any) -> bytes:
+        """The samples of the first bytes: a header may stand before them, if it says what the configuration says."""
+        header = audio[:WAV_HEADER_BYTES] if audio.startswith(b"RIFF") else b""
+        differs = header and struct.unpack_from("<HI", header, 22) != (1, config.sample_rate_hertz)
+        if config.encoding != AudioEncoding.LINEAR_PCM or differs:
             await _refuse(context, "config format doesn't match with header format")
         if config.audio_channel_count > 1:
             await _refuse(context, "only mono is supported")
@@ -237,6 +240,7 @@ class RivaServer(RivaSpeechRecognitionServicer):  # type: ignore[misc]  # the ge
         wants_speakers = config.diarization_config.enable_speaker_diarization
         if wants_speakers and not any(model.diarizes for model in able) and self.faults.diarizer_refuses:
             await _refuse(context, "speaker diarization requested but no diarizer model is loaded")
+        return audio[len(header) :]
 
     def _results(
         self, words: Iterable[Spoken], config: Any, *, late: int
