@@ -160,6 +160,7 @@ class JobResult(View):
             }
         ],
         speaker_roles={"0": "provider", "1": "patient"},
+        speaker_names={},
         vocabulary=None,
         text="Good morning, how are you feeling?",
         engine="asr",
@@ -177,6 +178,7 @@ class JobResult(View):
     duration: float = Field(description="Seconds of audio.")
     segments: list[Segment]
     speaker_roles: dict[str, str]
+    speaker_names: dict[str, str] = Field(description="As a person has named them.")
     vocabulary: Vocabulary | None = Field(description="What became of the context: its version, which terms matched.")
     text: str
     engine: str
@@ -197,6 +199,7 @@ class JobResult(View):
             duration=heard.duration,
             segments=list(heard.segments),
             speaker_roles=heard.speaker_roles,
+            speaker_names={str(tag): name for tag, name in result.names.items()},
             vocabulary=heard.vocabulary,
             text=heard.text,
             engine=heard.engine,

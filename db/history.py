@@ -1,14 +1,16 @@
-"""What is durable of a job's course: its events and the segments of its attempts."""
+"""What is durable of a job's course: its events, the segments of its attempts, what was said of its speakers."""
 
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import Job, JobEvent, Segment
+from db.tables import Job, JobEvent, Segment, SpeakerEdits
 from domain.events import Event
+from domain.speakers import SpeakerEdits as Edits
 
 
 async def events_after(session: AsyncSession, job_id: UUID, seq: int) -> list[Event]:
@@ -31,3 +33,14 @@ async def positions(session: AsyncSession, job_ids: Iterable[UUID]) -> dict[UUID
     """For each job: number of its last event, its fence, and how many segments of that fence are kept."""
     rows = await session.execute(select(Job.id, Job.seq, Job.fence, Job.segments_n).where(Job.id.in_(list(job_ids))))
     return {job_id: (seq, fence, n) for job_id, seq, fence, n in rows}
+
+
+async def speaker_edits(session: AsyncSession, job_id: UUID) -> Edits:
+    found = await session.scalar(select(SpeakerEdits.edits).where(SpeakerEdits.job_id == job_id))
+    return Edits() if found is None else Edits.model_validate(found)
+
+
+async def save_speaker_edits(session: AsyncSession, job_id: UUID, owner: str, edits: Edits) -> None:
+    statement = insert(SpeakerEdits).values(job_id=job_id, owner=owner, edits=edits.model_dump(mode="json"))
+    newer = {"edits": statement.excluded.edits, "updated_at": func.now()}
+    await session.execute(statement.on_conflict_do_update(index_elements=["job_id"], set_=newer))

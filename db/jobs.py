@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, case, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import Job, JobEvent, Segment, Transcript
+from db.tables import Job, JobEvent, Segment, SpeakerEdits, Transcript
 from domain.events import Event
 from domain.lifecycle import MAX_CRASHES, MOVES, TERMINAL, WORKER_CRASHED, JobState
 
@@ -36,11 +36,15 @@ async def insert_job(session: AsyncSession, transcript: Transcript, **values: An
     return job
 
 
-async def get(session: AsyncSession, job_id: UUID, *, owner: str | None) -> tuple[Job, Transcript] | None:
+async def get(
+    session: AsyncSession, job_id: UUID, *, owner: str | None, lock: bool = False
+) -> tuple[Job, Transcript] | None:
     """A job with its transcript. `owner=None` is for the platform itself, never for a caller."""
     statement = select(Job, Transcript).join(Transcript, Transcript.id == Job.transcript_id).where(Job.id == job_id)
     if owner is not None:
         statement = statement.where(Job.owner == owner)
+    if lock:
+        statement = statement.with_for_update(of=Job)
     row = (await session.execute(statement)).one_or_none()
     return None if row is None else (row[0], row[1])
 
@@ -265,6 +269,7 @@ async def purge(session: AsyncSession, job_id: UUID, *, owner: str | None) -> Jo
     )
     if job is not None:
         await session.execute(delete(Segment).where(Segment.job_id == job_id))
+        await session.execute(delete(SpeakerEdits).where(SpeakerEdits.job_id == job_id))
         await session.execute(delete(JobEvent).where(JobEvent.job_id == job_id))
         scrubbed = {"filename": None, "session_id": None, "language": None, "updated_at": func.now()}
         await session.execute(update(Transcript).where(Transcript.id == job.transcript_id).values(scrubbed))

@@ -149,6 +149,17 @@ class Segment(Base):
     segment: Mapped[dict[str, Any]]
 
 
+class SpeakerEdits(Base):
+    """What a person said of a transcript's speakers: an overlay, as the transcript itself is never changed."""
+
+    __tablename__ = "speaker_edits"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("transcript_jobs.id"), primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    edits: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 class Context(Base):
     """A vocabulary of an owner's. A job keeps the terms it was submitted with, so a replaced one changes no job."""
 

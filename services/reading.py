@@ -15,7 +15,7 @@ from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, Re
 from domain.events import Event
 from domain.lifecycle import ENDED, JobState
 from domain.transcript import Transcript as Heard
-from services import transcripts
+from services import speakers, transcripts
 from services.platform import Platform
 
 LARGEST_PAGE = 200
@@ -41,8 +41,17 @@ class Result:
     job: Job
     transcript: Transcript
     heard: Heard
+    """With the speakers as their owner has edited them."""
+    names: dict[int, str]
+    """Names that a person gave to speakers."""
     audio_url: str | None
     """Absolute, or a path of our own API; None once the recording has been deleted."""
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """What exports call the speakers: by name, else by role, else by number."""
+        roles = {int(tag): role.capitalize() for tag, role in self.heard.speaker_roles.items()}
+        return roles | self.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +145,9 @@ async def result(platform: Platform, caller: Caller, job_id: UUID) -> Result:
         raise ResultNotReady(job.state)
     if job.state != JobState.COMPLETED or job.result_key is None:
         raise JobHasNoResult(job.state, (job.error_details or {}).get("message"))
-    heard = await transcripts.load(platform.store, job.result_key)
-    return Result(job, transcript, heard, await _audio_url(platform, job, transcript))
+    edits = await speakers.edits_of(platform, job_id)
+    heard = edits.apply(await transcripts.load(platform.store, job.result_key))
+    return Result(job, transcript, heard, edits.names, await _audio_url(platform, job, transcript))
 
 
 async def _audio_url(platform: Platform, job: Job, transcript: Transcript) -> str | None:

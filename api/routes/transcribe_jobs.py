@@ -1,6 +1,6 @@
 """The native API: submit, watch, read, end."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -17,8 +17,9 @@ from domain import errors, subtitles
 from domain.access import Caller
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
+from domain.speakers import SpeakerChanges
 from domain.transcript import Segment
-from services import ending, engine_reports, following, reading, submission
+from services import ending, engine_reports, following, reading, speakers, submission
 from services.platform import Platform
 
 router = APIRouter(prefix="/api/transcribe/jobs", tags=["jobs"])
@@ -32,10 +33,10 @@ PING_SECONDS = 15
 NO_STORE = {"Cache-Control": "no-store"}
 
 ResultFormat = Literal["json", "txt", "srt", "vtt"]
-WRITERS: dict[str, tuple[Callable[[Sequence[Segment]], str], str]] = {
-    "txt": (subtitles.to_text, "text/plain"),
-    "srt": (subtitles.to_srt, "application/x-subrip"),
-    "vtt": (subtitles.to_vtt, "text/vtt"),
+WRITERS: dict[str, tuple[Callable[[Sequence[Segment], Mapping[int, str]], str], str]] = {
+    "txt": (lambda segments, names: subtitles.to_text(segments, names=names), "text/plain"),
+    "srt": (lambda segments, names: subtitles.to_srt(segments, names=names), "application/x-subrip"),
+    "vtt": (lambda segments, names: subtitles.to_vtt(segments, names=names), "text/vtt"),
 }
 
 
@@ -161,13 +162,26 @@ async def result(
     found = await reading.result(platform, caller, job_id)
     if format != "json":
         write, media_type = WRITERS[format]
-        return PlainTextResponse(write(found.heard.segments), media_type=media_type, headers=NO_STORE)
+        return PlainTextResponse(write(found.heard.segments, found.labels), media_type=media_type, headers=NO_STORE)
     view = JobResult.of(found, audio_url=_absolute(request, found.audio_url))
     return Response(view.model_dump_json(), media_type="application/json", headers=NO_STORE)
 
 
 def _absolute(request: Request, link: str | None) -> str | None:
     return None if link is None else str(request.base_url.replace(path="")) + link if link.startswith("/") else link
+
+
+@router.patch(
+    "/result/{job_id}/speakers",
+    responses=documented(errors.JobNotFound, errors.JobHasNoResult, errors.Invalid, errors.DatabaseUnavailable),
+)
+async def edit_speakers(
+    request: Request, job_id: UUID, body: SpeakerChanges, platform: PlatformDep, caller: CallerDep
+) -> JobResult:
+    """Name speakers, merge two that are one, say who is who. Every export follows; what was heard is kept as it is."""
+    await speakers.edit(platform, caller, job_id, body)
+    found = await reading.result(platform, caller, job_id)
+    return JobResult.of(found, audio_url=_absolute(request, found.audio_url))
 
 
 @router.get(
