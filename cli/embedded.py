@@ -1,7 +1,8 @@
 """The embedded platform: which children `escriba up` runs, and the settings that tell them of one another.
 
 PostgreSQL and Redis come from wheels, objects lie in a folder, everything below one home. What the operator has set
-(DATABASE_URL, REDIS_URL, ENGINE_SERVER_URL, an S3 endpoint) is used instead, and its child is left out.
+(DATABASE_URL, REDIS_URL, ENGINE_SERVER_URL, WHISPERX_SERVICE_URL, an S3 endpoint) is used instead, and its child is
+left out.
 """
 
 import asyncio
@@ -30,6 +31,9 @@ Migrate = Callable[[Settings], Awaitable[None]]
 # on a child's port while the child is started again. https://docs.kernel.org/networking/ip-sysctl.html
 _PORTS = range(20_000, 32_768)
 _BACKLOG = 2048  # connections that wait while the API is started again
+
+WHISPERX_PYTHON = Path(__file__).parent.parent / ".venv-whisperx" / "bin" / "python"
+"""Where `make whisperx` installs the engine server that hosts WhisperX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +79,22 @@ def prepare(
     *,
     env_file: Path | None = None,
     outside: Path = postgres.OUTSIDE,
+    whisperx_python: Path = WHISPERX_PYTHON,
 ) -> Iterator[Embedded]:
     """Make everything in `home` ready to start, and hold the home and the API's port until the end.
 
     Args:
         environ, env_file: what the operator has set, as `config.load` reads it; our own processes get all of it.
         outside: where PostgreSQL's data go if it has to run as a user who cannot enter `home`.
+        whisperx_python: runs the engine server of WhisperX, where it is there.
 
     Raises:
         BadSettings: says in a sentence what is in the way: the home is in use or cannot be written to, the disk is
             full, the port is taken, a server is not installed, a setting is wrong.
     """
     with home_folder.opened(home) as home:
-        plan = _Plan(home, read_values(environ, env_file=env_file), home_folder.read_secrets(home), _free_ports())
+        said, secrets = read_values(environ, env_file=env_file), home_folder.read_secrets(home)
+        plan = _Plan(home, said, secrets, _free_ports(), whisperx_python)
         settings = load_settings(environ, env_file=env_file, overrides=plan.additions())
         with _listen(settings.api) as listener:
             with home_folder.explained(home):
@@ -106,6 +113,7 @@ class _Plan:
     """What the operator has set, by canonical name."""
     secrets: Mapping[str, str]
     ports: Mapping[str, int]
+    whisperx_python: Path
 
     def additions(self) -> dict[str, str]:
         """The settings that the operator has left to us."""
@@ -124,6 +132,8 @@ class _Plan:
         if self._ours("ENGINE_SERVER_URL"):
             added["ENGINE_SERVER_URL"] = f"http://127.0.0.1:{self.ports['engine_server']}"
             added["ENGINE_SERVER_TOKEN"] = self.secrets["engine_server"]
+        if self._brings_whisperx():
+            added["WHISPERX_SERVICE_URL"] = f"http://127.0.0.1:{self.ports['whisperx']}"
         if self._ours("MINIO_ENDPOINT"):
             added["STORAGE_DIR"] = str(self.home / "objects")
         if self._ours("RIVA_URI"):
@@ -144,11 +154,11 @@ class _Plan:
     def processes(
         self, settings: Settings, listener: socket.socket, environ: Mapping[str, str]
     ) -> tuple[tuple[Child, ...], tuple[Child, ...]]:
-        """The engine server; workers and API. None of them gets to know the owner of the schema."""
+        """The engine servers; workers and API. None of them gets to know the owner of the schema."""
         env = {**environ, **self.said, **self.additions(), "API_PORT": str(listener.getsockname()[1])}
         env.pop("DATABASE_MIGRATION_URL", None)
         worker_env = env | ({"DATABASE_URL": self._database(postgres.WORKER)} if self._ours("DATABASE_URL") else {})
-        engine_servers = (self._engine_server(worker_env),) if self._ours("ENGINE_SERVER_URL") else ()
+        engine_servers = tuple(self._engine_servers(worker_env))
         workers = (
             Child(name, _python("workers"), worker_env, announces=True, stop_seconds=settings.workers.grace_seconds + 5)
             for name in _numbered("worker", settings.workers.count)
@@ -175,12 +185,14 @@ class _Plan:
         pools = settings.database.pool_size * (settings.workers.count + settings.api.workers)
         return server.child(data, self.ports["postgres"], {"max_connections": str(max(100, pools + 20))})
 
-    def _engine_server(self, env: Mapping[str, str]) -> Child:
-        port = self.ports["engine_server"]
-        question = b"GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"
-        ready = partial(until_answers, port, question, b"HTTP/1.1 200")
-        argv = _python("engines.server", "--host", "127.0.0.1", "--port", str(port))
-        return Child("engine-server", argv, env, ready=ready)
+    def _engine_servers(self, env: Mapping[str, str]) -> Iterator[Child]:
+        if self._ours("ENGINE_SERVER_URL"):
+            yield _engine_server("engine-server", sys.executable, self.ports["engine_server"], env)
+        if self._brings_whisperx():
+            yield _engine_server("whisperx-server", str(self.whisperx_python), self.ports["whisperx"], env)
+
+    def _brings_whisperx(self) -> bool:
+        return self._ours("WHISPERX_SERVICE_URL") and self.whisperx_python.exists()
 
     def _ours(self, name: str) -> bool:
         return name not in self.said
@@ -189,9 +201,16 @@ class _Plan:
         return f"postgresql://{role}:{self.secrets[role]}@127.0.0.1:{self.ports['postgres']}/{postgres.DATABASE}"
 
 
-def _python(module: str, *arguments: str) -> list[str]:
+def _engine_server(name: str, python: str, port: int, env: Mapping[str, str]) -> Child:
+    question = b"GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"
+    ready = partial(until_answers, port, question, b"HTTP/1.1 200")
+    argv = _python("engines.server", "--host", "127.0.0.1", "--port", str(port), executable=python)
+    return Child(name, argv, env, ready=ready)
+
+
+def _python(module: str, *arguments: str, executable: str = sys.executable) -> list[str]:
     # -P: a folder of the same name in the working directory is not ours.
-    return [sys.executable, "-P", "-m", module, *arguments]
+    return [executable, "-P", "-m", module, *arguments]
 
 
 def _empty(folder: Path) -> None:
@@ -205,13 +224,13 @@ def _numbered(name: str, count: int) -> list[str]:
 
 def _free_ports() -> dict[str, int]:
     ports: dict[str, int] = {}
-    names = ["postgres", "redis", "engine_server"]
+    names = ["postgres", "redis", "engine_server", "whisperx"]
     for port in random.sample(_PORTS, len(_PORTS)):
         if len(ports) == len(names):
             return ports
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             ports[names[len(ports)]] = port
-    raise BadSettings(f"there are no three free ports from {_PORTS.start} to {_PORTS.stop} on 127.0.0.1")
+    raise BadSettings(f"there are no four free ports from {_PORTS.start} to {_PORTS.stop} on 127.0.0.1")
 
 
 def _listen(api: ApiSettings) -> socket.socket:

@@ -38,7 +38,7 @@ class Bars:
         return self._progress.add_task("", total=100, name=recording.name, note="uploading")
 
     def uploaded(self, task: TaskID, share: float) -> None:
-        self._progress.update(task, completed=100 * share, note="uploading")
+        self._progress.update(task, note=f"uploading: {share:.0%}")
 
     def show(self, task: TaskID, event: dict[str, Any]) -> None:
         self._progress.update(task, completed=event["progress"], note=describe(event))

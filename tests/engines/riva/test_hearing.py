@@ -68,6 +68,7 @@ class TestTimes:
     ) -> None:
         """Pitfall 9."""
         setattr(either.faults, fault, True)
+        either.faults.hollow = True
         heard = await hear_all(either, speech)
         assert words_of(heard) == numbered(25)
         segments = only(Segment, heard)

@@ -304,7 +304,7 @@ class _Stream:
         fresh = list(self._listener.hear(audio))
         self._words += fresh
         if self._server.faults.never_final:
-            return [self._interim(self._words)] if fresh else []
+            return [self._interim(self._words)] if fresh and self._config.interim_results else []
         *complete, last = _utterances(self._words) or [[]]
         if last and self._listener.heard_samples - last[-1].end > GAP_THAT_ENDS_AN_UTTERANCE * RATE_HZ:
             complete, last = [*complete, last], []
@@ -321,7 +321,7 @@ class _Stream:
     def finish(self) -> list[Any]:
         self._words += self._listener.finish()
         if self._server.faults.never_final:
-            return [self._interim(self._words)] if self._words else []
+            return [self._interim(self._words)] if self._words and self._config.interim_results else []
         return [self._final(utterance) for utterance in _utterances(self._words)]
 
     def _final(self, utterance: Sequence[Spoken]) -> Any:

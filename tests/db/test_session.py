@@ -1,0 +1,64 @@
+"""Transactions on real PostgreSQL, one that hangs up and one that is not there."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from config.settings import DatabaseSettings, Settings
+from db.session import Sessions
+from domain.errors import DatabaseUnavailable
+from tests.support.servers import free_port
+from tests.support.waiting import eventually
+
+Way = Callable[[Sessions], AbstractAsyncContextManager[AsyncSession]]
+
+
+@pytest.fixture(params=["begin", "alone"])
+def way(request: pytest.FixtureRequest) -> Way:
+    return lambda sessions: getattr(sessions, request.param)()  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def sessions(settings: Settings):
+    made = Sessions.connect(settings.database.model_copy(update={"pool_size": 1}), application="test")
+    yield made
+    await made.close()
+
+
+async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(
+    way: Way, sessions: Sessions, settings: Settings
+) -> None:
+    async with way(sessions) as session:
+        backend = await session.scalar(text("SELECT pg_backend_pid()"))
+        closed = (await (await session.connection()).get_raw_connection()).driver_connection
+    superuser = await asyncpg.connect(settings.database.url.get_secret_value().replace("escriba_app@", "postgres@"))
+    await superuser.execute("SELECT pg_terminate_backend($1)", backend)
+    await superuser.close()
+    await eventually(closed.is_closed)
+    async with way(sessions) as session:
+        assert await session.scalar(text("SELECT pg_backend_pid()")) != backend
+
+
+async def test_a_database_that_is_away_is_said_to_be(way: Way) -> None:
+    nowhere = DatabaseSettings(url=f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+    sessions = Sessions.connect(nowhere, application="test")
+    with pytest.raises(DatabaseUnavailable):
+        async with way(sessions) as session:
+            await session.execute(text("SELECT 1"))
+
+
+async def test_what_is_done_is_there_for_others(way: Way, sessions: Sessions, settings: Settings) -> None:
+    async with way(sessions) as session:
+        await session.execute(
+            text("INSERT INTO duties (name, holder, until) VALUES (:name, 'me', now())"), {"name": f"{id(way)}"}
+        )
+    other = Sessions.connect(settings.database, application="other")
+    async with other.begin() as session:
+        assert (
+            await session.scalar(text("SELECT holder FROM duties WHERE name = :name"), {"name": f"{id(way)}"}) == "me"
+        )
+    await other.close()
