@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from db.tables import Job
 from domain.capabilities import EngineReport
 from domain.lifecycle import JobState
-from domain.transcript import Notice, Segment, Vocabulary
+from domain.transcript import Flag, Notice, Segment, Vocabulary
 from services.ending import Erased
 from services.reading import Page, Result, Status
 from services.submission import Receipt
@@ -167,6 +167,7 @@ class JobResult(View):
         engine_reason="the engine that was asked for",
         model=None,
         warnings=[],
+        flags=[],
     )
 
     job_id: UUID
@@ -185,6 +186,7 @@ class JobResult(View):
     engine_reason: str
     model: str | None
     warnings: list[Notice]
+    flags: list[Flag] = Field(description="Stretches to look at: text on silence, repetition, low confidence.")
 
     @classmethod
     def of(cls, result: Result, *, audio_url: str | None) -> Self:
@@ -206,6 +208,7 @@ class JobResult(View):
             engine_reason=heard.engine_reason,
             model=heard.model,
             warnings=list(heard.warnings),
+            flags=list(heard.flags),
         )
 
 

@@ -71,6 +71,15 @@ class Notice(Value):
     message: str
 
 
+class Flag(Value):
+    """A stretch of a transcript that a reader should look at; `code` is public and stable."""
+
+    code: str
+    start: Seconds
+    end: Seconds
+    message: str
+
+
 class LeftOutTerm(Value):
     text: str
     reason: str
@@ -110,6 +119,7 @@ class Transcript(Value):
     speaker_roles: dict[str, str] = Field(default_factory=dict)
     vocabulary: Vocabulary | None = None
     warnings: tuple[Notice, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     @property
     def text(self) -> str:

@@ -16,6 +16,7 @@ from media.decode import Decoded, DecodeLimits, decode
 from services import contexts
 from storage.contract import Store
 from workers.recorder import Recorder
+from workers.stages import quality
 from workers.stages.channels import Relation, hear_apart, relate
 
 MOST_CHANNELS = 8
@@ -23,9 +24,10 @@ MOST_CHANNELS = 8
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What the engine is given: one WAV of everything, or one for each channel that has a speaker of its own."""
+    """A decoded recording, and what the engine is given of it: the mix, or a WAV for each speaker's own channel."""
 
     decoded: Decoded
+    mixed: Path
     waves: tuple[Path, ...]
     notices: tuple[Notice, ...] = ()
 
@@ -47,7 +49,7 @@ async def prepare(folder: Path, settings: MediaSettings, options: JobOptions) ->
     source, limits = folder / "source", DecodeLimits.of(settings)
     mixed = folder / "audio.wav"
     decoded = await decode(source, mixed, limits)
-    recording = Recording(decoded, (mixed,))
+    recording = Recording(decoded, mixed, (mixed,))
     if 1 < decoded.channels <= MOST_CHANNELS and (options.channel_roles or options.enable_diarization is not False):
         waves = tuple(folder / f"channel-{channel}.wav" for channel in range(decoded.channels))
         for channel, wave in enumerate(waves):
@@ -63,10 +65,10 @@ async def _told_apart(decoded: Decoded, mixed: Path, waves: tuple[Path, ...], op
         notice = Notice(
             code="channels_identical", message="every channel has the same sound, so they tell no speakers apart"
         )
-        return Recording(decoded, (mixed,), (notice,) if options.channel_roles else ())
+        return Recording(decoded, mixed, (mixed,), (notice,) if options.channel_roles else ())
     if options.channel_roles or relations == {Relation.APART}:
-        return Recording(decoded, waves)
-    return Recording(decoded, (mixed,))
+        return Recording(decoded, mixed, waves)
+    return Recording(decoded, mixed, (mixed,))
 
 
 async def hear(choice: Choice, options: JobOptions, recording: Recording, recorder: Recorder) -> Transcript:
@@ -85,6 +87,7 @@ async def hear(choice: Choice, options: JobOptions, recording: Recording, record
         segments=tuple(recorder.segments),
         speaker_roles=_roles(options, recording),
         vocabulary=_vocabulary(options, recorder),
+        flags=await asyncio.to_thread(quality.flags, recorder.segments, recording.mixed),
         warnings=(
             *(Notice.model_validate(warning) for warning in options.warnings),
             *recording.decoded.notices,

@@ -163,7 +163,7 @@ async def _work(platform: Platform, choice: Choice, attempt: Attempt, worker: st
         )
         async with recorder:
             transcript = await hear(choice, attempt.options, recording, recorder)
-        await _persist(lambda: attempts.complete(platform, attempt, transcript))
+        await _persist(lambda: attempts.complete(platform, attempt, transcript, unkept=recorder.unkept))
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 

@@ -10,7 +10,7 @@ from domain.lifecycle import JobState
 from domain.transcript import Detected, Heard, Notice, Progress, Segment, TermsUsed
 from engines.contract import DOWNLOAD_STAGE
 from services import attempts
-from services.attempts import Attempt
+from services.attempts import Attempt, Numbered
 from services.platform import Platform
 
 KEEP_EVERY_SECONDS = 1.0
@@ -25,7 +25,7 @@ Persist = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 class Recorder:
     """Takes what the engine yields without making it wait; writes happen in a task of their own.
 
-    `async with` it: leaving without an error means that everything taken has been kept.
+    `async with` it: leaving ends the writing, and what was taken last is left in `unkept` for the write that ends all.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Recorder:
         self.notices: list[Notice] = []
         self.detected: Detected | None = None
         self.terms: TermsUsed | None = None
+        self._kept = 0
         self._progress = Progress(stage="transcribe", done=0, total=seconds)
-        self._kept = (0, self._progress)
         self._keeping = asyncio.Lock()
         self._began = self._announced = monotonic()
         self._news = asyncio.Event()
@@ -50,12 +50,15 @@ class Recorder:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         assert self._keeper is not None
-        try:
-            if kind is None:
-                await self._keep()
-        finally:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        if kind is None:
+            async with self._keeping:  # a write that is cut short costs its connection
+                self._keeper.cancel()
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+
+    @property
+    def unkept(self) -> list[Numbered]:
+        return list(enumerate(self.segments[self._kept :], start=self._kept + 1))
 
     async def take(self, heard: Heard) -> None:
         if self._keeper is not None and self._keeper.done():
@@ -83,18 +86,14 @@ class Recorder:
             await asyncio.sleep(KEEP_EVERY_SECONDS)
 
     async def _keep(self) -> None:
-        """Write what is new. One at a time, and none is cut short by the end: that would cost it its connection."""
         async with self._keeping:
-            progress, (kept, told) = self._progress, self._kept
-            fresh = list(enumerate(self.segments[kept:], start=kept + 1))
-            if not fresh and progress is told:
-                return
+            fresh, progress = self.unkept, self._progress
             await self._persist(
                 lambda: attempts.note_progress(
                     self._platform, self._attempt, stage=progress.stage, audio_done=self._audio_done(), segments=fresh
                 )
             )
-            self._kept = (kept + len(fresh), progress)
+            self._kept += len(fresh)
 
     def _audio_done(self) -> float | None:
         """Seconds of audio dealt with; None while something else is counted."""
