@@ -261,10 +261,11 @@ class EngineView(View):
     detects_language: bool = False
     diarization: bool = False
     word_boosting: bool = False
+    queued: int = Field(default=0, description="Jobs that wait for this engine by name.")
     options: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, report: EngineReport) -> Self:
+    def of(cls, report: EngineReport, *, queued: int) -> Self:
         return cls.model_validate(
             {
                 **report.detail,
@@ -280,6 +281,7 @@ class EngineView(View):
                 "detects_language": report.detects_language,
                 "diarization": report.diarizes,
                 "word_boosting": report.boosts_words,
+                "queued": queued,
                 "options": report.options,
             }
         )
@@ -288,6 +290,7 @@ class EngineView(View):
 class EnginesView(View):
     engines: dict[str, EngineView]
     default_engine: str
+    queued_for_auto: int = Field(description="Jobs that will take the best engine that is ready.")
 
 
 class Health(View):

@@ -8,7 +8,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import EngineReport as Row
+from db.tables import Job
 from domain.capabilities import EngineReport
+from domain.lifecycle import JobState
 
 FRESH = timedelta(seconds=30)
 """A worker reports every few seconds; one that has been silent for so long is not there."""
@@ -31,6 +33,13 @@ async def save(session: AsyncSession, worker: str, reports: Sequence[EngineRepor
         select(1).select_from(other).where(other.c.engine == Row.engine, other.c.reported_at > Row.reported_at).exists()
     )
     await session.execute(delete(Row).where(Row.reported_at < func.now() - timedelta(days=1), outlived))
+
+
+async def waiting(session: AsyncSession) -> dict[str, int]:
+    """How many jobs wait for each engine by the name that was asked for; `auto` is one of the names."""
+    waiting = func.count().label("waiting")
+    statement = select(Job.engine, waiting).where(Job.state == JobState.QUEUED).group_by(Job.engine)
+    return {found.engine: found.waiting for found in await session.execute(statement)}
 
 
 async def latest(session: AsyncSession) -> list[tuple[EngineReport, bool]]:

@@ -104,6 +104,12 @@ def _can(report: EngineReport, option: str) -> bool:
     return report.boosts_words if option == "context_id" else report.diarizes
 
 
+async def queue_depths(platform: Platform) -> dict[str, int]:
+    """Jobs that wait, by the engine that was asked for."""
+    async with platform.sessions.alone() as session:
+        return await engine_reports.waiting(session)
+
+
 async def any_worker(platform: Platform) -> bool:
     """Has any worker reported lately?"""
     async with platform.sessions.alone() as session:

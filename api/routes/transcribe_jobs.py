@@ -1,5 +1,6 @@
 """The native API: submit, watch, read, end."""
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Annotated, Literal
 from uuid import UUID
@@ -15,6 +16,7 @@ from api.schemas import Cancelled, EnginesView, EngineView, ErasureReceipt, JobA
 from api.uploads import Form
 from domain import errors, subtitles
 from domain.access import Caller
+from domain.capabilities import AUTO
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
 from domain.speakers import SpeakerChanges
@@ -85,12 +87,19 @@ async def transcribe_whisperx(request: Request, platform: PlatformDep, caller: C
     return await _submit(request, platform, caller, forms.WhisperXForm)
 
 
-@router.get("/engines", responses=documented(errors.DatabaseUnavailable))
-async def engines(platform: PlatformDep) -> EnginesView:
-    """Which engines there are, what each can do, and whether it can do it now."""
-    reports = await engine_reports.known(platform)
-    views = {name: EngineView.of(report) for name, report in reports.items()}
-    return EnginesView(engines=views, default_engine=platform.settings.engines.default_engine)
+@router.get("/engines", response_model=EnginesView, responses=documented(errors.DatabaseUnavailable))
+async def engines(platform: PlatformDep, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """Which engines there are, what each can do, and whether it can do it now. Cheap to poll: it has an ETag."""
+    reports, depths = await engine_reports.known(platform), await engine_reports.queue_depths(platform)
+    views = {name: EngineView.of(report, queued=depths.get(name, 0)) for name, report in reports.items()}
+    view = EnginesView(
+        engines=views, default_engine=platform.settings.engines.default_engine, queued_for_auto=depths.get(AUTO, 0)
+    )
+    body = view.model_dump_json().encode()
+    headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
+    if if_none_match == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.get("", responses=documented(errors.Invalid, errors.DatabaseUnavailable))

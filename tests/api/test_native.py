@@ -112,6 +112,17 @@ async def test_the_engines_are_listed(client: httpx.AsyncClient, path: str) -> N
     assert engines["english"]["available_models"] == ["small"]
 
 
+async def test_engines_that_have_not_changed_are_not_sent_again(client: httpx.AsyncClient) -> None:
+    first = await client.get(f"{JOBS}/engines")
+    again = await client.get(f"{JOBS}/engines", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    await submit(client, engine="scripted")
+    changed = await client.get(f"{JOBS}/engines", headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    before, after = (answer.json()["engines"]["scripted"]["queued"] for answer in (first, changed))
+    assert after == before + 1
+
+
 async def test_jobs_are_listed_newest_first_in_pages(client: httpx.AsyncClient) -> None:
     session_id = str(uuid4())
     made = [(await submit(client, engine="scripted", session_id=session_id))["job_id"] for _ in range(5)]
