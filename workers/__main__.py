@@ -1,12 +1,17 @@
 """`python -m workers`: one worker process."""
 
 import argparse
+import os
 
 import uvloop
 
-from config import telemetry
-from config.load import load_settings
-from workers.main import run
+# gRPC reads these when it is imported: without them it complains at every decoder that a worker starts.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+from config import telemetry  # noqa: E402
+from config.load import load_settings  # noqa: E402
+from workers.main import run  # noqa: E402
 
 
 def main() -> None:

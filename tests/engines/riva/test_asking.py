@@ -68,6 +68,14 @@ class TestModels:
         model = RivaModel("parakeet-rnnt-0.6b-en-US", ("en-US",), offline=True, streaming=False)
         assert not model.fits("parakeet-0-6b-ctc-en-us")
 
+    async def test_a_stream_goes_to_the_model_for_throughput_as_nobody_waits_for_its_first_words(
+        self, speech: Recording
+    ) -> None:
+        fast = Model(f"{STREAMING.name}-throughput", offline=False)
+        async with riva_server((STREAMING, fast)) as server:
+            await hear_all(server, speech)
+            assert server.calls[-1].config.model == fast.name
+
     async def test_a_model_of_the_list_that_is_refused_leaves_the_choice_to_the_server(self, speech: Recording) -> None:
         async with riva_server((OFFLINE,)) as server:
             engine = engine_for(server)
@@ -80,6 +88,10 @@ class TestModels:
         async with riva_server((OFFLINE, LARGE)) as server:
             await hear_all(server, speech, model=LARGE.name)
             assert {call.config.model for call in server.heard("Recognize")} == {LARGE.name}
+            server.faults.fail.append(("Recognize", StatusCode.INVALID_ARGUMENT, ""))
+            with pytest.raises(EngineFailed, match="refuses"):
+                await hear_all(server, speech, model=LARGE.name)
+            assert {call.config.model for call in server.calls if call.config} == {LARGE.name}
             with pytest.raises(ModelMissing, match=r"no model 'whisper'.*parakeet-0\.6b"):
                 await hear_all(server, speech, model="whisper")
 
@@ -319,6 +331,15 @@ class TestAskingForSpeakers:
     async def test_speakers_of_pieces_are_not_mixed_up(self, long_speech: Recording) -> None:
         async with riva_server((OFFLINE_SPEAKERS,)) as server:
             heard = await hear_all(server, long_speech, enable_diarization=True)
+            assert notices_of(heard) == ["diarization_unavailable"]
+            assert [call.method for call in server.calls[1:]] == ["Recognize"] * 2
+            assert not any(call.config.HasField("diarization_config") for call in server.heard("Recognize"))
+
+    async def test_nor_are_they_where_pieces_are_the_last_resort(self, long_speech: Recording) -> None:
+        async with riva_server(MIXED_SPEAKERS) as server:
+            server.faults.fail.extend([("StreamingRecognize", StatusCode.INVALID_ARGUMENT, "")] * 10)
+            heard = await hear_all(server, long_speech)
+            assert words_of(heard) == numbered(150)
             assert notices_of(heard) == ["diarization_unavailable"]
             assert not any(call.config.HasField("diarization_config") for call in server.heard("Recognize"))
 

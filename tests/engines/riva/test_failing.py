@@ -191,6 +191,20 @@ class TestStreams:
             server.faults.end_early_at = 50.0
             assert words_of(await hear_all(server, long_speech)) == numbered(150)
 
+    async def test_a_server_that_starts_again_in_mid_stream_is_waited_for(
+        self, long_speech: Recording, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("engines.riva.connection.STATUS_SECONDS", 0.0)  # what does not wait shall fail soon
+        async with riva_server(MIXED) as server:
+            server.faults.silent_at = 50.0
+            job = asyncio.create_task(hear_all(server, long_speech))
+            await server.silent.wait()
+            engine, address = engine_for(server), server.uri
+        for _ in range(100):  # a job that does not wait would have been given up by then
+            assert not (await engine.report()).available
+        async with riva_server(MIXED, address=address):
+            assert words_of(await job) == numbered(150)
+
     async def test_interim_texts_of_a_broken_stream_are_not_said_twice(self, long_speech: Recording) -> None:
         async with riva_server((STREAMING,)) as server:
             server.faults.never_final = True
@@ -246,6 +260,18 @@ class TestSilence:
             assert caught.value.retryable
             assert len(server.heard(method)) == 2
 
+    async def test_every_call_has_a_deadline(self, speech: Recording) -> None:
+        for models in ((OFFLINE,), (STREAMING,)):
+            async with riva_server(models) as server:
+                await hear_all(server, speech)
+                assert all(call.granted_seconds is not None for call in server.calls)
+
+    async def test_a_call_that_took_too_long_gets_longer(self, riva: RivaServer, speech: Recording) -> None:
+        riva.faults.fail.append(("Recognize", StatusCode.DEADLINE_EXCEEDED, ""))
+        await hear_all(riva, speech)
+        first, second = (call.granted_seconds or 0 for call in riva.heard("Recognize"))
+        assert second > 1.5 * first
+
     async def test_a_stream_that_falls_silent_is_begun_anew(self, long_speech: Recording) -> None:
         async with riva_server(MIXED) as server:
             server.faults.silent_at = 50.0
@@ -290,6 +316,8 @@ class TestCancelling:
         async with riva_server((STREAMING,)) as server:
             jobs = [hear_all(server, long_speech) for _ in range(4)]
             assert [words_of(heard) for heard in await asyncio.gather(*jobs)] == [numbered(150)] * 4
+            peers = {call.peer for call in server.heard("StreamingRecognize")}
+            assert len(peers) == 4, "each on a connection of its own"
 
 
 def ours() -> set[asyncio.Task[object]]:

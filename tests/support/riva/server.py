@@ -109,7 +109,11 @@ class Call:
     """What reached the server."""
 
     method: str
-    metadata: dict[str, str] = field(default_factory=dict)
+    peer: str
+    """The client's end of the connection."""
+    granted_seconds: float | None
+    """Until the client's deadline; None where it has none."""
+    metadata: dict[str, str]
     config: Any = None
     audio_bytes: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
@@ -198,7 +202,7 @@ class RivaServer(RivaSpeechRecognitionServicer):  # type: ignore[misc]  # the ge
 
     @asynccontextmanager
     async def _call(self, method: str, context: Any) -> AsyncIterator[Call]:
-        call = Call(method, dict(context.invocation_metadata()))
+        call = Call(method, context.peer(), context.time_remaining(), dict(context.invocation_metadata()))
         self.calls.append(call)
         try:
             if self.key is not None and call.metadata.get("authorization") != f"Bearer {self.key}":
