@@ -23,6 +23,9 @@ TARGETS = {move.name: move.target for move in MOVES}
 UNWANTED = Job.cancel_requested_at.is_not(None)
 LOST = Job.lease_until < func.now()
 
+Rows = Sequence[tuple[int, dict[str, Any]]]
+"""Segments, each with its number: from 1 within the fence, in order."""
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -103,10 +106,17 @@ async def claim(session: AsyncSession, job_id: UUID, *, worker: str, lease: time
 
 
 async def complete(
-    session: AsyncSession, job_id: UUID, fence: int, *, result_key: str, message: str | None, **heard: Any
+    session: AsyncSession,
+    job_id: UUID,
+    fence: int,
+    *,
+    result_key: str,
+    message: str | None,
+    segments: Rows = (),
+    **heard: Any,
 ) -> Job | None:
-    """`heard` is what the row of the transcript says of what was heard, by its columns."""
-    return await _move(
+    """Keep the last segments with the end; `heard` is what the row of the transcript is to say, by its columns."""
+    job = await _move(
         session,
         "complete",
         job_id,
@@ -117,8 +127,17 @@ async def complete(
         audio_done=Job.audio_seconds,
         message=message,
         stage=None,
+        **_counted(segments),
         **_ended(),
     )
+    if job is not None:
+        await _keep(session, job, segments)
+    return job
+
+
+async def completed_with(session: AsyncSession, job_id: UUID, result_key: str) -> Job | None:
+    """The job, where it was this very result that completed it."""
+    return (await session.scalars(select(Job).where(Job.id == job_id, Job.result_key == result_key))).one_or_none()
 
 
 async def fail(session: AsyncSession, job_id: UUID, fence: int, *, error: dict[str, Any]) -> Job | None:
@@ -314,26 +333,29 @@ async def note_progress(
     *,
     stage: str | None,
     audio_done: float | None,
-    segments: Sequence[tuple[int, dict[str, Any]]],
+    segments: Rows,
 ) -> Job | None:
-    """Keep segments, numbered from 1 within the fence, and how far the engine is."""
-    values: dict[str, Any] = {"stage": stage, "audio_done": audio_done, "updated_at": func.now()}
-    if segments:
-        values["segments_n"] = segments[-1][0]
+    """Keep segments and how far the engine is."""
     statement = (
         update(Job)
         .where(Job.id == job_id, Job.fence == fence, Job.state == JobState.PROCESSING)
-        .values(values)
+        .values(stage=stage, audio_done=audio_done, updated_at=func.now(), **_counted(segments))
         .returning(Job)
     )
     job = await _one(session, statement)
-    if job is not None and segments:
-        rows = [
-            {"job_id": job_id, "fence": fence, "n": n, "owner": job.owner, "segment": segment}
-            for n, segment in segments
-        ]
-        await session.execute(insert(Segment), rows)
+    if job is not None:
+        await _keep(session, job, segments)
     return job
+
+
+def _counted(segments: Rows) -> dict[str, int]:
+    return {"segments_n": segments[-1][0]} if segments else {}
+
+
+async def _keep(session: AsyncSession, job: Job, segments: Rows) -> None:
+    about = {"job_id": job.id, "fence": job.fence, "owner": job.owner}
+    if segments:
+        await session.execute(insert(Segment), [{**about, "n": n, "segment": segment} for n, segment in segments])
 
 
 async def postpone(session: AsyncSession, job_id: UUID, *, message: str, delay: timedelta) -> Job | None:

@@ -4,6 +4,7 @@ Every call but `claim` carries the fence that the claim gave out; a call that an
 job is no longer this worker's: whatever it was about to say has been said by somebody else.
 """
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from storage import layout
 
 POSTPONED = timedelta(seconds=5)
 """How soon a job whose engine is away is looked at again."""
+
+
+Numbered = tuple[int, Segment]
+"""A segment and its number: from 1 within the fence, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +141,12 @@ async def note_progress(
     *,
     stage: str | None,
     audio_done: float | None,
-    segments: Sequence[tuple[int, Segment]],
+    segments: Sequence[Numbered],
 ) -> bool:
     """Keep segments and progress, then announce the segments."""
-    rows = [(n, segment.model_dump(mode="json")) for n, segment in segments]
     async with platform.sessions.begin() as session:
         job = await jobs.note_progress(
-            session, attempt.job_id, attempt.fence, stage=stage, audio_done=audio_done, segments=rows
+            session, attempt.job_id, attempt.fence, stage=stage, audio_done=audio_done, segments=_rows(segments)
         )
     if job is None:
         return False
@@ -151,15 +155,40 @@ async def note_progress(
     return True
 
 
+def _rows(segments: Sequence[Numbered]) -> jobs.Rows:
+    return [(n, segment.model_dump(mode="json")) for n, segment in segments]
+
+
 def segment_event(job: Job, n: int, segment: Segment) -> Event:
+    """Whoever looks at nothing but the status must not take the last segments, kept with the end, for the end."""
     about = jobs.state_event(job)
-    return about.model_copy(update={"type": "segment", "seq": None, "n": n, "segment": segment, "error": None})
+    still = {"status": JobState.PROCESSING, "progress": min(99, about.progress)}
+    return about.model_copy(update={"type": "segment", "seq": None, "n": n, "segment": segment, "error": None, **still})
 
 
-async def complete(platform: Platform, attempt: Attempt, heard: Heard) -> bool:
-    """Save the transcript under this attempt's own key, and let the row name the winner."""
+async def complete(platform: Platform, attempt: Attempt, heard: Heard, *, unkept: Sequence[Numbered] = ()) -> bool:
+    """Save the transcript under this attempt's own key, and let the row name the winner.
+
+    `unkept` are the segments that no `note_progress` has kept. Asked again after an answer that was lost, this finds
+    its own work done. Cancelled, it leaves no object that no row names.
+    """
     key = layout.result(attempt.owner, attempt.job_id, attempt.fence)
-    await platform.store.put(key, transcripts.compressed(heard))
+    try:
+        await platform.store.put(key, transcripts.compressed(heard))
+    except asyncio.CancelledError:
+        await asyncio.shield(platform.store.delete(key))  # it may have been through
+        raise
+    naming = asyncio.create_task(_name_result(platform, attempt, heard, key, unkept))
+    try:
+        return await asyncio.shield(naming)
+    except asyncio.CancelledError:
+        await asyncio.gather(naming, return_exceptions=True)  # a commit that is cut off is one that nobody knows of
+        raise
+
+
+async def _name_result(
+    platform: Platform, attempt: Attempt, heard: Heard, key: str, unkept: Sequence[Numbered]
+) -> bool:
     async with platform.sessions.begin() as session:
         job = await jobs.complete(
             session,
@@ -167,6 +196,7 @@ async def complete(platform: Platform, attempt: Attempt, heard: Heard) -> bool:
             attempt.fence,
             result_key=key,
             message=None,
+            segments=_rows(unkept),
             language=heard.language,
             duration=heard.duration,
             engine=heard.engine,
@@ -174,9 +204,12 @@ async def complete(platform: Platform, attempt: Attempt, heard: Heard) -> bool:
             model=heard.model,
             segments_count=len(heard.segments),
         )
+        job = job or await jobs.completed_with(session, attempt.job_id, key)
     if job is None:
         await platform.store.delete(key)
         return False
+    for n, segment in unkept:
+        await platform.events.publish(segment_event(job, n, segment))
     await platform.events.publish(completed_event(job, heard))
     return True
 

@@ -9,9 +9,9 @@ import uvloop
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-from config import telemetry  # noqa: E402
-from config.load import load_settings  # noqa: E402
-from workers.main import run  # noqa: E402
+from config import telemetry
+from config.load import load_settings
+from workers.main import run
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Transactions on real PostgreSQL, one that hangs up and one that is not there."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 import asyncpg
@@ -19,11 +19,11 @@ Way = Callable[[Sessions], AbstractAsyncContextManager[AsyncSession]]
 
 @pytest.fixture(params=["begin", "alone"])
 def way(request: pytest.FixtureRequest) -> Way:
-    return lambda sessions: getattr(sessions, request.param)()  # type: ignore[no-any-return]
+    return lambda sessions: getattr(sessions, request.param)()
 
 
 @pytest.fixture
-async def sessions(settings: Settings):
+async def sessions(settings: Settings) -> AsyncIterator[Sessions]:
     made = Sessions.connect(settings.database.model_copy(update={"pool_size": 1}), application="test")
     yield made
     await made.close()
@@ -35,6 +35,7 @@ async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(
     async with way(sessions) as session:
         backend = await session.scalar(text("SELECT pg_backend_pid()"))
         closed = (await (await session.connection()).get_raw_connection()).driver_connection
+    assert closed is not None
     superuser = await asyncpg.connect(settings.database.url.get_secret_value().replace("escriba_app@", "postgres@"))
     await superuser.execute("SELECT pg_terminate_backend($1)", backend)
     await superuser.close()

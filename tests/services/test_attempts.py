@@ -1,7 +1,7 @@
 """How an attempt ends well: the last segments with the end, and an end that may be asked for twice."""
 
 import asyncio
-from contextlib import aclosing
+import dataclasses
 
 import pytest
 
@@ -12,6 +12,7 @@ from domain.transcript import Segment, Transcript
 from services import attempts, reading
 from services.attempts import Attempt
 from services.platform import Platform
+from storage import layout
 from tests.support.jobs import claimed
 
 ME = Caller("local")
@@ -51,8 +52,8 @@ async def test_an_end_whose_answer_was_lost_may_be_asked_for_again(platform: Pla
 
 async def test_nobody_takes_the_last_segments_for_the_end(platform: Platform, attempt: Attempt) -> None:
     said = []
-    async with asyncio.timeout(30), aclosing(platform.events.listen()) as events:
-        async for event in events:
+    async with asyncio.timeout(30):
+        async for event in platform.events.listen():
             if event is None:
                 await attempts.complete(platform, attempt, HEARD, unkept=list(enumerate(SEGMENTS, start=1)))
             elif event.job_id == attempt.job_id:
@@ -60,3 +61,14 @@ async def test_nobody_takes_the_last_segments_for_the_end(platform: Platform, at
                 if event.status == JobState.COMPLETED:
                     break
     assert said[-4:] == [("segment", 1), ("segment", 2), ("segment", 3), ("state", None)]
+
+
+async def test_an_end_that_is_cut_off_leaves_no_object_that_no_row_names(platform: Platform, attempt: Attempt) -> None:
+    zombie = dataclasses.replace(attempt, fence=attempt.fence + 1)
+    for moment in range(40):
+        ending = asyncio.create_task(attempts.complete(platform, zombie, HEARD))
+        await asyncio.sleep(moment * 0.0002)
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        prefix = layout.job_prefix(attempt.owner, attempt.job_id)
+        assert [found.key async for found in platform.store.list(prefix)] == [attempt.source_key]
