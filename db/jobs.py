@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, case, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.job_events import state_event
 from db.tables import Job, JobEvent, Segment, SpeakerEdits, Transcript
-from domain.events import Event
 from domain.lifecycle import MAX_CRASHES, MOVES, TERMINAL, WORKER_CRASHED, JobState
 
 SOURCES = {name: sorted({move.source for move in MOVES if move.name == name}) for name in {move.name for move in MOVES}}
@@ -437,32 +437,3 @@ async def _record(session: AsyncSession, job: Job, *, message: str | None) -> No
             job_id=job.id, seq=job.seq, owner=job.owner, event=event.model_dump(mode="json", exclude_none=True)
         )
     )
-
-
-def state_event(job: Job, *, message: str | None = None) -> Event:
-    """The event that tells of the state in which a move has left `job`."""
-    return Event(
-        type="state",
-        job_id=job.id,
-        transcript_id=job.transcript_id,
-        status=job.state,
-        progress=progress_of(job),
-        message=message,
-        stage=job.stage,
-        audio_done=job.audio_done,
-        audio_total=job.audio_seconds,
-        worker_id=job.worker_id,
-        seq=job.seq,
-        fence=job.fence,
-        error=job.error_details if job.state == JobState.FAILED else None,
-        at=job.updated_at,
-    )
-
-
-def progress_of(job: Job) -> int:
-    """Whole percent of the audio that the engine has dealt with; 100 is kept for completed."""
-    if job.state == JobState.COMPLETED:
-        return 100
-    if not job.audio_seconds or job.audio_done is None:
-        return 0
-    return min(99, int(100 * job.audio_done / job.audio_seconds))

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from db import jobs
+from db import job_events, jobs
 from db.tables import Job
 from domain.errors import EscribaError
 from domain.events import Event
@@ -76,7 +76,7 @@ async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | N
         )
     if job is None or job.source_key is None:
         return None
-    await platform.events.publish(jobs.state_event(job, message="started"))
+    await platform.events.publish(job_events.state_event(job, message="started"))
     return Attempt(
         job_id=job.id,
         transcript_id=job.transcript_id,
@@ -99,7 +99,7 @@ async def postpone(platform: Platform, job_id: UUID, *, reason: str) -> None:
         job = await jobs.postpone(session, job_id, message=reason, delay=POSTPONED)
     if job is not None:
         await platform.events.publish(
-            jobs.state_event(job, message=reason).model_copy(update={"type": "progress", "seq": None})
+            job_events.state_event(job, message=reason).model_copy(update={"type": "progress", "seq": None})
         )
 
 
@@ -161,7 +161,7 @@ def _rows(segments: Sequence[Numbered]) -> jobs.Rows:
 
 def segment_event(job: Job, n: int, segment: Segment) -> Event:
     """Whoever looks at nothing but the status must not take the last segments, kept with the end, for the end."""
-    about = jobs.state_event(job)
+    about = job_events.state_event(job)
     still = {"status": JobState.PROCESSING, "progress": min(99, about.progress)}
     return about.model_copy(update={"type": "segment", "seq": None, "n": n, "segment": segment, "error": None, **still})
 
@@ -216,7 +216,7 @@ async def _name_result(
 
 def completed_event(job: Job, heard: Heard) -> Event:
     summary = {"segments_count": len(heard.segments), "duration": heard.duration}
-    return jobs.state_event(job).model_copy(update={"result": summary})
+    return job_events.state_event(job).model_copy(update={"result": summary})
 
 
 async def fail(platform: Platform, attempt: Attempt, error: EscribaError, *, retryable: bool) -> bool:
@@ -251,5 +251,5 @@ async def cancel(platform: Platform, attempt: Attempt) -> bool:
 async def _announce(platform: Platform, job: Job | None) -> bool:
     if job is None:
         return False
-    await platform.events.publish(jobs.state_event(job, message=job.message))
+    await platform.events.publish(job_events.state_event(job, message=job.message))
     return True

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from db import jobs
+from db import job_events, jobs
 from db.tables import Job
 from domain.access import Caller
 from domain.errors import AlreadyFinished, JobNotFound
@@ -33,7 +33,7 @@ async def cancel(platform: Platform, caller: Caller, job_id: UUID) -> Job:
         wish = job or await jobs.wish_cancelled(session, job_id, owner=caller.owner)
         found = None if wish else await jobs.get(session, job_id, owner=caller.owner)
     if job is not None:
-        await platform.events.publish(jobs.state_event(job, message=job.message))
+        await platform.events.publish(job_events.state_event(job, message=job.message))
     if wish is not None:
         return wish
     if found is None or found[0].state == JobState.PURGED or found[0].erase_requested_at is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from db import jobs
+from db import job_events, jobs
 from db.tables import Job, Transcript
 from domain.access import Caller
 from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, ResultNotReady
@@ -79,7 +79,7 @@ async def status(platform: Platform, caller: Caller, job_id: UUID) -> Status:
 
 def standing(job: Job, transcript: Transcript) -> Event:
     """The row as an event: what a follower is shown first."""
-    event = jobs.state_event(job, message=job.message)
+    event = job_events.state_event(job, message=job.message)
     changed: dict[str, object] = {"type": "snapshot", "engine": transcript.engine or job.engine}
     if job.state == JobState.COMPLETED:
         changed["result"] = {"segments_count": transcript.segments_count, "duration": transcript.duration}

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from db import jobs
+from db import job_events, jobs
 from db.tables import Transcript
 from domain.access import Caller
 from domain.capabilities import AUTO
@@ -105,7 +105,7 @@ async def submit(
             source_sha256=kept.stored.sha256,
         )
     await platform.queue.ring(recorded.id, recorded.dispatch_no)
-    await platform.events.publish(jobs.state_event(recorded, message=recorded.message))
+    await platform.events.publish(job_events.state_event(recorded, message=recorded.message))
     return Receipt(
         recorded.id, transcript.id, recorded.engine, recorded.state, checked.waits_for or _welcome(recorded.engine)
     )

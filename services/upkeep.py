@@ -3,7 +3,7 @@
 from datetime import timedelta
 from time import CLOCK_BOOTTIME, clock_gettime
 
-from db import duties, jobs, sweeps
+from db import duties, job_events, jobs, sweeps
 from domain.lifecycle import WORKER_CRASHED
 from services import attempts
 from services.platform import Platform
@@ -50,7 +50,7 @@ async def rescue(platform: Platform, pulse: Pulse) -> int:
             return 0
         moved = await jobs.rescue_lost(session, limit=BATCH)
     for job in moved:
-        await platform.events.publish(jobs.state_event(job, message=job.message))
+        await platform.events.publish(job_events.state_event(job, message=job.message))
     return len(moved)
 
 
@@ -63,7 +63,7 @@ async def give_up_spent(platform: Platform) -> int:
         ]
     for job in moved:
         if job is not None:
-            await platform.events.publish(jobs.state_event(job, message=job.message))
+            await platform.events.publish(job_events.state_event(job, message=job.message))
     return len(moved)
 
 
