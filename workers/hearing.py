@@ -1,7 +1,7 @@
 """From a stored recording to a transcript: fetch, decode, channels, the engine, roles."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,14 @@ from pathlib import Path
 from config.settings import MediaSettings
 from domain.capabilities import EngineReport
 from domain.lifecycle import JobOptions
-from domain.transcript import Heard, LeftOutTerm, Notice, TermsUsed, Transcript, Vocabulary, join_text
+from domain.transcript import Heard, LeftOutTerm, Notice, Segment, TermsUsed, Transcript, Vocabulary, join_text
 from engines.contract import Engine, Hearing
 from engines.registry import Choice
 from media.decode import Decoded, DecodeLimits, decode
 from services import contexts
 from storage.contract import Store
 from workers.recorder import Recorder
-from workers.stages import quality
+from workers.stages import quality, roles
 from workers.stages.channels import Relation, hear_apart, relate
 
 MOST_CHANNELS = 8
@@ -85,7 +85,7 @@ async def hear(choice: Choice, options: JobOptions, recording: Recording, record
         engine_reason=choice.reason,
         model=options.model or choice.report.default_model,
         segments=tuple(recorder.segments),
-        speaker_roles=_roles(options, recording),
+        speaker_roles=await asyncio.to_thread(_roles, options, recording, recorder.segments, language),
         vocabulary=_vocabulary(options, recorder),
         flags=await asyncio.to_thread(quality.flags, recorder.segments, recording.mixed),
         warnings=(
@@ -123,10 +123,13 @@ def language_for(report: EngineReport, wanted: str | None) -> str | None:
     return None if report.detects_language else report.default_language
 
 
-def _roles(options: JobOptions, recording: Recording) -> dict[str, str]:
+def _roles(
+    options: JobOptions, recording: Recording, segments: Sequence[Segment], language: str | None
+) -> dict[str, str]:
+    """Who is who: as the caller said of the channels, else from what is said, else nobody."""
     if recording.apart and options.channel_roles:
         return {str(channel): role for channel, role in enumerate(options.channel_roles[: len(recording.waves)])}
-    return {}
+    return {str(tag): role for tag, role in roles.assign(segments, language).roles.items()}
 
 
 def _vocabulary(options: JobOptions, recorder: Recorder) -> Vocabulary | None:
