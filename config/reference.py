@@ -83,7 +83,7 @@ def _default(setting: Setting) -> str:
     default = setting.info.default
     if default is PydanticUndefined:
         return "required"
-    if default is None or default == ():
+    if default in (None, (), {}):
         return "–"
     if isinstance(default, bool):
         return "`1`" if default else "`0`"

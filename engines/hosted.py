@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from config.settings import Settings
+from config.settings import EngineSettings, Settings
 from domain.capabilities import EngineReport
 from domain.errors import EngineFailed, EngineSilent
 from domain.transcript import Heard
@@ -31,16 +31,22 @@ _REPORTS = TypeAdapter(list[EngineReport])
 
 
 class HostedEngines:
-    """The entry point `hosted`: all that the engine server at ENGINE_SERVER_URL has, and nothing where none is set."""
+    """The entry point `hosted`: all that the engine server at ENGINE_SERVER_URL has, and nothing where none is set.
+
+    An engine that has a server of its own is left to that.
+    """
+
+    url_setting = "ENGINE_SERVER_URL"
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.engines
+        self._url = self._url_of(settings.engines)
         self._known: dict[str, EngineReport] = {}
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
         token = self._settings.server_token
         self._client = httpx.AsyncClient(
-            base_url=self._settings.server_url or "",
+            base_url=self._url or "",
             headers={"Authorization": f"Bearer {token.get_secret_value()}"} if token else {},
             # The server speaks every PULSE_SECONDS while a job lives; a few of them missing is a dead connection.
             timeout=httpx.Timeout(10.0, read=6 * PULSE_SECONDS, pool=None),
@@ -53,7 +59,7 @@ class HostedEngines:
 
     async def reports(self) -> dict[str, EngineReport]:
         """By name. When the server is away, the engines it last had, each unavailable and with the reason."""
-        if self._settings.server_url is None:
+        if self._url is None:
             return {}
         async with self._asking:
             now = asyncio.get_running_loop().time
@@ -71,7 +77,7 @@ class HostedEngines:
         try:
             async with request as response:
                 if response.status_code != httpx.codes.OK:
-                    raise _refusal(response.status_code, await response.aread())
+                    raise self._refusal(response.status_code, await response.aread())
                 async with aclosing(self._events(response)) as events:
                     async for event in events:
                         if isinstance(event, Said):
@@ -87,13 +93,30 @@ class HostedEngines:
             async with asyncio.timeout(ANSWER_SECONDS):
                 response = await self._client.get("/models")
             if response.status_code == httpx.codes.OK:
-                return {report.engine: report for report in _REPORTS.validate_json(response.content)}
-            reason = str(_refusal(response.status_code, response.content))
+                reports = _REPORTS.validate_json(response.content)
+                return {report.engine: report for report in reports if self._offers(report.engine)}
+            reason = str(self._refusal(response.status_code, response.content))
         except (httpx.HTTPError, TimeoutError, ValidationError) as error:
             reason = f"the engine server does not answer ({type(error).__name__})"
         logger.warning("no list of engines: %s", reason)
         away = {"available": False, "reason": reason}
         return {name: report.model_copy(update=away) for name, report in self._known.items()}
+
+    def _refusal(self, status: int, body: bytes) -> EngineFailed:
+        """The error that a status other than 200 stands for; the server's own words where it has some."""
+        try:
+            event = parse_event(body)
+        except ValidationError:
+            event = None
+        if isinstance(event, Failure):
+            return event.to_error()
+        return EngineFailed(f"what answers at {self.url_setting} is no engine server (status {status})", retryable=True)
+
+    def _url_of(self, settings: EngineSettings) -> str | None:
+        return settings.server_url
+
+    def _offers(self, engine: str) -> bool:
+        return engine != "whisperx" or self._settings.whisperx_url is None
 
     async def _events(self, response: httpx.Response) -> AsyncGenerator[Event]:
         """What the server says, up to Done. Raises EngineFailed, also for what it reports and for an early end."""
@@ -149,14 +172,3 @@ async def _next_event(lines: AsyncIterator[str], deadline: float, patience: floa
     except ValidationError as error:
         strange = "the engine server says what this version does not understand: run the same version on both sides"
         raise EngineFailed(strange, retryable=True) from error
-
-
-def _refusal(status: int, body: bytes) -> EngineFailed:
-    """The error that a status other than 200 stands for; the server's own words where it has some."""
-    try:
-        event = parse_event(body)
-    except ValidationError:
-        event = None
-    if isinstance(event, Failure):
-        return event.to_error()
-    return EngineFailed(f"what answers at ENGINE_SERVER_URL is no engine server (status {status})", retryable=True)

@@ -4,7 +4,7 @@
 # PIP_EXTRA_INDEX_URL, or pip's configuration), as its version sorts above the plain one; else the index's is, with CUDA.
 set -eu
 python=${PYTHON:?the interpreter of the environment to install into}
-torch=$(grep '^torch==' requirements/whisperx-overrides.txt)
+torch=$(sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements/whisperx-overrides.txt)
 # uv parts its folders by commas, pip by spaces.
 PIP_FIND_LINKS="$(printf '%s %s' "${PIP_FIND_LINKS:-}" "${UV_FIND_LINKS:-}" | tr , ' ')"
 [ "$PIP_FIND_LINKS" != ' ' ] && export PIP_FIND_LINKS || unset PIP_FIND_LINKS

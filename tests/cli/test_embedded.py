@@ -46,7 +46,9 @@ Prepare = Callable[[dict[str, str]], AbstractContextManager[Embedded]]
 @pytest.fixture
 def prepare(home: Path, outside: Path) -> Prepare:
     """`prepare(environ)`, for `home`, on any free port where none is given."""
-    return lambda environ: embedded.prepare(home, {"API_PORT": "0"} | environ, outside=outside)
+    return lambda environ: embedded.prepare(
+        home, {"API_PORT": "0"} | environ, outside=outside, whisperx_python=home / "not-installed"
+    )
 
 
 async def note(platform: StandInPlatform, text: str) -> None:
@@ -425,6 +427,30 @@ async def test_without_riva_the_platform_chooses_the_engine(home: Path, prepare:
     for said, engine in ({}, "auto"), ({"RIVA_URI": "riva.example:50051"}, "asr"):
         with prepare(said) as platform:
             assert platform.settings.engines.default_engine == engine
+
+
+async def test_whisperx_is_served_where_it_is_installed_unless_the_operator_serves_it(
+    home: Path, outside: Path, prepare: Prepare
+) -> None:
+    theirs = {"WHISPERX_SERVICE_URL": "http://whisperx.example:9000"}
+    cases: list[tuple[dict[str, str], list[str]]] = [
+        ({}, ["engine-server", "whisperx-server"]),
+        (theirs, ["engine-server"]),
+    ]
+    for said, names in cases:
+        environ = {"API_PORT": "0"} | said
+        with embedded.prepare(home, environ, outside=outside, whisperx_python=Path(sys.executable)) as platform:
+            assert [child.name for child in platform.engine_servers] == names
+            url = platform.settings.engines.whisperx_url
+            assert url == theirs["WHISPERX_SERVICE_URL"] if said else url and url.startswith("http://127.0.0.1:")
+            assert all(child.env["WHISPERX_SERVICE_URL"] == url for child in platform.processes)
+            if not said:
+                server = platform.engine_servers[1]
+                assert f"http://127.0.0.1:{server.argv[-1]}" == url
+                assert server.argv[0] == sys.executable
+    with prepare({}) as platform:
+        assert [child.name for child in platform.engine_servers] == ["engine-server"]
+        assert platform.settings.engines.whisperx_url is None
 
 
 async def test_recordings_left_in_the_work_folder_are_removed(home: Path, prepare: Prepare) -> None:

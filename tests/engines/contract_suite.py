@@ -72,7 +72,7 @@ class EngineContract:
 
     async def test_progress_never_falls_and_reaches_the_end(self, engine: Engine, speech: Recording) -> None:
         progress = [item for item in await hear(engine, speech.path, speech.hearing) if isinstance(item, Progress)]
-        assert all(before.done <= after.done for before, after in pairwise(progress))
+        assert all(before.done <= after.done for before, after in pairwise(progress) if before.stage == after.stage)
         assert progress[-1].done == progress[-1].total == pytest.approx(speech.seconds, abs=0.001)
 
     async def test_the_language_is_told_at_most_once_and_first(self, engine: Engine, speech: Recording) -> None:

@@ -76,12 +76,16 @@ class EngineServer:
 
 @asynccontextmanager
 async def engine_server(
-    *arguments: str, flags: Sequence[str] = (), cwd: str | Path = ROOT, **environ: str
+    *arguments: str,
+    flags: Sequence[str] = (),
+    cwd: str | Path = ROOT,
+    python: str | Path = sys.executable,
+    **environ: str,
 ) -> AsyncIterator[EngineServer]:
     """A server on a free port; `environ` beside this process's own. Ends however the test ends."""
     variables = {**os.environ, "ENGINE_SERVER_TOKEN": TOKEN, **environ}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *flags, "-m", "engines.server", *arguments),
+        *(python, *flags, "-m", "engines.server", *arguments),
         cwd=cwd,
         env=variables,
         stdout=asyncio.subprocess.PIPE,

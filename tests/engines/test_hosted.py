@@ -90,7 +90,10 @@ async def test_one_answer_serves_all_who_ask_at_once(server: EngineServer) -> No
         engines = await source.engines()
         server.process.send_signal(signal.SIGKILL)
         await server.process.wait()
-        assert all(report.available or report.engine == "broken" for report in [await e.report() for e in engines])
+        assert all(
+            report.available or report.engine in ("broken", "whisperx")
+            for report in [await e.report() for e in engines]
+        )
 
 
 async def test_something_else_at_the_address_is_said_to_be_no_engine_server(

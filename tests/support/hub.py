@@ -62,7 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         repository = re.escape(self.state.repository)
         if re.fullmatch(rf"/api/models/{repository}(/revision/[^/]+)?", path):
-            self._send_json({"id": self.state.repository, "sha": REVISION, "private": False, "tags": []})
+            names = [{"rfilename": file.name} for file in sorted(self.state.folder.iterdir())]
+            facts = {"id": self.state.repository, "sha": REVISION, "private": False, "tags": [], "siblings": names}
+            self._send_json(facts)
         elif re.fullmatch(rf"/api/models/{repository}/tree/{REVISION}", path):
             self._send_json([_describe(file) for file in sorted(self.state.folder.iterdir())])
         elif found := re.fullmatch(rf"/{repository}/resolve/{REVISION}/([\w.-]+)", path):

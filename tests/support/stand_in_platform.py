@@ -156,7 +156,7 @@ async def _nothing_to_migrate(settings: Settings) -> None:
 
 
 async def _serve(home: Path, outside: Path, environ: Mapping[str, str]) -> None:
-    with prepare(home, environ, outside=outside) as platform:
+    with prepare(home, environ, outside=outside, whisperx_python=home / "not-installed") as platform:
         async with Supervisor(platform.home / "logs") as supervisor:
             await platform.start(supervisor, _nothing_to_migrate)
             database, redis = platform.settings.database, platform.settings.redis

@@ -1,8 +1,11 @@
 """Turns the progress bars of the Hugging Face hub's client into numbers."""
 
+import inspect
+import sys
 import threading
 from typing import Any
 
+from huggingface_hub import hf_hub_download
 from tqdm import tqdm
 
 from engines.server.contract import OnDownload
@@ -33,3 +36,17 @@ def bar_class(on_download: OnDownload) -> type[tqdm]:
             """There is no screen."""
 
     return Bar
+
+
+def draw_files_with(bar: type[tqdm]) -> None:
+    """Make a client of before 1.0, which WhisperX asks for, draw each file's bar by `bar`, as newer ones do anyway."""
+    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
+        return
+
+    class FileBar(bar):  # type: ignore[misc]  # tqdm has no types
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name")  # the client's own
+            # A bar that is disabled, as where there is no terminal, does not count.
+            super().__init__(*args, **{**options, "disable": False})
+
+    sys.modules["huggingface_hub.utils.tqdm"].tqdm = FileBar  # type: ignore[attr-defined]

@@ -3,18 +3,19 @@
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from config.settings import EngineSettings
-from domain.capabilities import EngineReport, base_language
+from domain.capabilities import EngineReport, Term, base_language
 from domain.errors import EngineFailed
-from domain.transcript import Detected, Heard, Progress, Segment, Word
+from domain.transcript import Detected, Heard, LeftOutTerm, Progress, Segment, TermsUsed, Word
 from engines.contract import SAMPLE_RATE_HZ, TRANSCRIBE_STAGE, Hearing
 from engines.server.contract import OnDownload
+from engines.server.models.hotwords import fit_terms
 from engines.server.models.samples import read_samples
 from engines.server.models.weights import allowed_weights, default_weights
 
@@ -32,8 +33,23 @@ LANGUAGES = tuple(_LANGUAGES.split())
 _OWN_CODES = {"jv": "jw"}
 _TAGS = {code: tag for tag, code in _OWN_CODES.items()}
 
+
+def whisper_code(tag: str) -> str:
+    """Whisper's code for a BCP 47 tag, whether it has that language or not."""
+    language = base_language(tag)
+    return _OWN_CODES.get(language, language)
+
+
+def tag_of(code: str) -> str:
+    """The BCP 47 tag of Whisper's code."""
+    return _TAGS.get(code, code)
+
+
 MOST_THREADS = 8
 """CPU threads beyond which decoding gains little: its steps are small, and one waits for the other."""
+
+CONTROL_MARK = "<|"
+"""Begins what the tokenizer takes for a command and not for text, wherever it stands."""
 
 OPTIONS = {
     "beam_size": 5,
@@ -58,13 +74,15 @@ class FasterWhisper:
         return EngineReport(
             engine="whisper",
             available=True,
-            description="OpenAI Whisper (faster-whisper): many languages, finds out which by itself; word times.",
+            description="OpenAI Whisper (faster-whisper): many languages, finds out which by itself; word times. "
+            "Vocabulary is a hint that it reads before every half minute of speech; it may not follow it.",
             quality=50,
             models=tuple(weights.report(settings) for weights in allowed_weights(settings).values()),
             default_model=default,
             languages=("en",) if english else LANGUAGES,
             default_language="en" if english else None,
             detects_language=not english,
+            boosts_words=True,
             options={"type": "object", "properties": {}, "additionalProperties": False},
         )
 
@@ -80,11 +98,14 @@ class FasterWhisper:
         return cls(_open(folder, settings, "cuda" if settings.whisper_device == "cuda" else "cpu"))
 
     def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
-        segments, info = self._model.transcribe(
-            read_samples(audio), language=self._language(hearing.language), **OPTIONS
-        )
+        language = self._language(hearing.language)
+        hotwords = None
+        if hearing.terms:
+            hotwords, told = self._hotwords(hearing.terms)
+            yield told
+        segments, info = self._model.transcribe(read_samples(audio), language=language, hotwords=hotwords, **OPTIONS)
         if hearing.language is None and info.duration_after_vad > 0:
-            yield Detected(language=_TAGS.get(info.language, info.language), probability=info.language_probability)
+            yield Detected(language=tag_of(info.language), probability=info.language_probability)
         heard_until = 0.0
         for found in segments:
             segment = _segment(found, heard_until, info.duration)
@@ -94,11 +115,23 @@ class FasterWhisper:
             yield Progress(stage=TRANSCRIBE_STAGE, done=heard_until, total=info.duration)
         yield Progress(stage=TRANSCRIBE_STAGE, done=info.duration, total=info.duration)
 
+    def _hotwords(self, terms: Sequence[Term]) -> tuple[str | None, TermsUsed]:
+        """What goes into the prompt of every window, None for nothing, and what became of each term."""
+        # A term that ends the transcript, or changes its language, is not what the vocabulary is for.
+        commands = [term for term in terms if CONTROL_MARK in term.text]
+        hotwords, told = fit_terms([term for term in terms if term not in commands], self._count_tokens)
+        reason = f"it contains {CONTROL_MARK}, with which Whisper's own commands begin"
+        refused = tuple(LeftOutTerm(text=term.text, reason=reason) for term in commands)
+        return hotwords, TermsUsed(used=told.used, left_out=told.left_out + refused)
+
+    def _count_tokens(self, text: str) -> int:
+        # With a blank before it, as the library puts one there.
+        return len(self._model.hf_tokenizer.encode(f" {text}", add_special_tokens=False).ids)
+
     def _language(self, tag: str | None) -> str | None:
         if tag is None:
             return None
-        language = base_language(tag)
-        code = _OWN_CODES.get(language, language)
+        code = whisper_code(tag)
         if code not in self._model.supported_languages:
             raise EngineFailed(f"this Whisper model does not know {tag!r}; choose another model", retryable=False)
         return code

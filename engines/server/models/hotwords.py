@@ -8,6 +8,9 @@ from domain.transcript import LeftOutTerm, TermsUsed
 PROMPT_TOKENS = 223
 """Whisper's context is 448 tokens, of which the text needs half and the library keeps one back."""
 
+CONTROL_MARK = "<|"
+"""Begins what the tokenizer takes for a command and not for text, wherever it stands: it could end the transcript."""
+
 _SEPARATOR = ", "
 
 Count = Callable[[str], int]
@@ -26,6 +29,9 @@ def fit_terms(terms: Iterable[Term], count: Count, limit: int = PROMPT_TOKENS) -
         text = " ".join(term.text.split())
         if _boost(term) <= 0:
             left_out.append(LeftOutTerm(text=term.text, reason="Whisper can only be told what to expect"))
+        elif CONTROL_MARK in text:
+            reason = f"it contains {CONTROL_MARK}, with which Whisper's own commands begin"
+            left_out.append(LeftOutTerm(text=term.text, reason=reason))
         elif text in used:
             left_out.append(LeftOutTerm(text=term.text, reason="it is there twice"))
         elif count(_SEPARATOR.join([*used, text])) > limit:

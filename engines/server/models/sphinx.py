@@ -6,8 +6,9 @@ whole, and segments appear as they are recognised.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from domain.transcript import Heard, Progress, Segment, Word
 from engines.contract import SAMPLE_RATE_HZ, TRANSCRIBE_STAGE, Hearing
 from engines.server.contract import OnDownload
 from engines.server.models.samples import Samples, iter_samples, to_pcm
+from engines.server.models.sphinx_terms import compile_terms, open_decoder
 
 LANGUAGE = "en-US"
 
@@ -62,10 +64,12 @@ class Sphinx:
             engine="sphinx",
             available=True,
             description="PocketSphinx: the low-accuracy fallback, US English only; works with no network, no download "
-            "and no GPU. Expect a quarter of the words to be wrong even in clean speech.",
+            "and no GPU. Expect a quarter of the words to be wrong even in clean speech. Vocabulary makes its terms "
+            "likelier; a term that is in no English dictionary needs sounds_like.",
             quality=10,
             languages=(LANGUAGE,),
             default_language=LANGUAGE,
+            boosts_words=True,
             options={"type": "object", "properties": {}, "additionalProperties": False},
         )
 
@@ -78,35 +82,57 @@ class Sphinx:
     def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
         if hearing.language is not None and base_language(hearing.language) != base_language(LANGUAGE):
             raise EngineFailed(f"sphinx only knows {LANGUAGE}; choose another engine", retryable=False)
+        listener = Listener(self._decoder)
+        if hearing.terms:
+            boosted, told = compile_terms(hearing.terms, self._decoder.lookup_word)
+            yield told
+            if boosted:
+                listener = Listener(*open_decoder(boosted, self._decoder.config["lm"]))
         for window in windows(audio):
             for utterance in window.utterances:
-                segment = self._decode(utterance)
+                segment = listener.hear(utterance)
                 if segment is not None:
                     yield segment
                 yield _progress(utterance.start + utterance.samples.size, hearing)
             yield _progress(window.end, hearing)
 
-    def _decode(self, utterance: Utterance) -> Segment | None:
-        self._decoder.start_utt()
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    decoder: Any
+    terms: Mapping[str, str] = field(default_factory=dict)
+    """The decoder's own word for a term → the term."""
+
+    def hear(self, utterance: Utterance) -> Segment | None:
+        self.decoder.start_utt()
         # As one utterance: its loudness and channel are then normalised over all of it, not as a running guess.
-        self._decoder.process_raw(to_pcm(utterance.samples), no_search=False, full_utt=True)
-        self._decoder.end_utt()
+        self.decoder.process_raw(to_pcm(utterance.samples), no_search=False, full_utt=True)
+        self.decoder.end_utt()
         offset = utterance.start / SAMPLE_RATE_HZ
         limit = offset + utterance.samples.size / SAMPLE_RATE_HZ
         words = tuple(
-            Word(
-                start=round(offset + heard.start_frame / FRAMES_PER_SECOND, 2),
-                end=min(round(offset + (heard.end_frame + 1) / FRAMES_PER_SECOND, 2), limit),
-                # Its posteriors say little (0.004 for words that were right), so there is no confidence.
-                text=_ALTERNATIVE.sub("", heard.word),
-            )
-            for heard in self._decoder.seg() or ()
+            word
+            for heard in self.decoder.seg() or ()
             if not heard.word.startswith(("<", "[", "+"))  # silence, noise, breath
+            for word in self._words(
+                _ALTERNATIVE.sub("", heard.word),
+                round(offset + heard.start_frame / FRAMES_PER_SECOND, 2),
+                min(round(offset + (heard.end_frame + 1) / FRAMES_PER_SECOND, 2), limit),
+            )
         )
         if not words:
             return None
         text = " ".join(word.text for word in words)
         return Segment(start=words[0].start, end=words[-1].end, text=text, words=words)
+
+    def _words(self, heard: str, start: float, end: float) -> Iterator[Word]:
+        """One, or those of a term, which share its time by their letters: they are recognised as a whole."""
+        texts = self.terms.get(heard, heard).split()
+        letters = list(accumulate(map(len, texts), initial=0))
+        times = [min(round(start + (end - start) * count / letters[-1], 2), end) for count in letters[:-1]] + [end]
+        for text, (since, until) in zip(texts, pairwise(times), strict=True):
+            # Its posteriors say little (0.004 for words that were right), so there is no confidence.
+            yield Word(start=since, end=until, text=text)
 
 
 def windows(audio: Path) -> Iterator[Window]:

@@ -103,7 +103,7 @@ class Weights:
         if self.folder is not None:
             return "its folder lacks config.json, model.bin or tokenizer.json in the format of CTranslate2"
         if self.repository is None:
-            return "neither a size that Whisper has, nor a folder that is there; correct WHISPER_MODEL"
+            return "neither a size that Whisper has, nor a folder; correct WHISPER_MODEL or WHISPERX_DEFAULT_MODEL"
         if settings.offline:
             return f"MODELS_OFFLINE is set; put {self.repository} into MODELS_DIR, or allow downloads"
         return "the first job that uses it downloads it"
@@ -111,15 +111,16 @@ class Weights:
 
 def allowed_weights(settings: EngineSettings) -> dict[str, Weights]:
     """By public name: all that the settings name. A request can choose among these, never name a path."""
-    named = (_resolve(text) for text in (*settings.whisper_models, settings.whisper_model))
+    named = (resolve(text) for text in (*settings.whisper_models, settings.whisper_model))
     return {weights.name: weights for weights in named}
 
 
 def default_weights(settings: EngineSettings) -> Weights:
-    return _resolve(settings.whisper_model)
+    return resolve(settings.whisper_model)
 
 
-def _resolve(text: str) -> Weights:
+def resolve(text: str) -> Weights:
+    """What the operator means by `text`: a size, a folder, or a repository of the hub."""
     if text in SIZES:
         return Weights(text, repository=SIZES[text])
     folder = Path(text).expanduser()
@@ -142,14 +143,14 @@ def _download(repository: str, models_dir: Path, on_download: OnDownload) -> Non
     from huggingface_hub import constants, snapshot_download  # slow to import, and only needed in a child, once
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    from engines.server.models.download_bar import bar_class
+    from engines.server.models.download_bar import bar_class, draw_files_with
 
     remove_stale(_cache_folder(models_dir, repository))
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
+    bar = bar_class(on_download)
+    draw_files_with(bar)
     try:
-        snapshot_download(
-            repository, cache_dir=models_dir, allow_patterns=list(FILES), tqdm_class=bar_class(on_download)
-        )
+        snapshot_download(repository, cache_dir=models_dir, allow_patterns=list(FILES), tqdm_class=bar)
     except (RepositoryNotFoundError, GatedRepoError, RevisionNotFoundError) as error:
         raise ModelMissing(
             "the hub has no such model, or does not give it to us; correct WHISPER_MODEL or put it into MODELS_DIR",

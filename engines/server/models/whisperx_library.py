@@ -1,15 +1,14 @@
 """WhisperX and pyannote: how the libraries come into a process, and how their models are opened.
 
-Imported by a child of the engine server only. The checkpoints that they open are unpickled, so every path here is the
-operator's, never a caller's.
+They are imported within functions, once a child calls `bring_in`: that takes 10 s and 1 GB. The checkpoints they open
+are unpickled, so every path here is the operator's, never a caller's.
 """
 
 import copy
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,9 @@ def bring_in(*, offline: bool) -> None:
     os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
     if offline:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
-    logging.getLogger("whisperx").setLevel(logging.CRITICAL)  # its warnings quote the transcript
+    quiet = logging.getLogger("whisperx")  # its warnings quote the transcript
+    quiet.addHandler(logging.NullHandler())  # else it gives itself one, and a level
+    quiet.setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore")  # of decoders that we do not use, and of the age of checkpoints
     try:
         _import_torchaudio()
@@ -53,6 +54,7 @@ def bring_in(*, offline: bool) -> None:
         logger.exception("the libraries of WhisperX cannot be imported")
         broken = "WhisperX is installed, but does not work here: run `make whisperx` again, see the log for the reason"
         raise EngineFailed(broken, retryable=False) from error
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it asks to have checkpoints upgraded
     whisperx.alignment.nltk_load = _open_sentence_splitter
 
 
@@ -256,13 +258,9 @@ def has_cuda() -> bool:
     return bool(torch.cuda.is_available())
 
 
-@contextmanager
-def freeing_memory(device: str) -> Iterator[None]:
-    """What torch keeps for later goes back to the accelerator at the end: CTranslate2 needs it as well."""
-    try:
-        yield
-    finally:
-        if device == "cuda":
-            import torch
+def free_memory(device: str) -> None:
+    """What torch keeps for later goes back to the accelerator: CTranslate2 needs it as well."""
+    if device == "cuda":
+        import torch
 
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()

@@ -7,14 +7,14 @@ speakers in one; nothing of that gets past this module.
 import math
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TypedDict
 
 from domain.transcript import Segment, Word
 
 MIN_TURN_SECONDS = 0.5
-"""Words of another speaker in the middle of a sentence, for a shorter time than this, are a slip of the diarizer: people
-cannot take turns so fast, and a cut by every word breaks more than it mends."""
+"""Words of another speaker within a sentence, for a shorter time than this, are a slip of the diarizer: people cannot
+take turns so fast, and a cut by every word breaks more than it mends."""
 
 
 class FoundWord(TypedDict, total=False):
@@ -39,39 +39,40 @@ class Found(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """One sentence with sound times, before speakers are told apart."""
+class Sentence:
+    """What was said, with sound times, before speakers are told apart. It has words if any of them could be placed."""
 
     found: Found
-    estimated: int
+    estimated: int = 0
     """Words whose times are a guess: the aligner could not place them."""
 
 
-def settle_times(found: Found, alphabet: Container[str], earliest: float, latest: float) -> Stretch:
-    """Give every word a time within the sentence, and the sentence one within `earliest` … `latest` (seconds).
+def settle_times(found: Found, alphabet: Container[str], earliest: float, latest: float) -> Sentence:
+    """Give the sentence a time within `earliest` … `latest` (seconds), and every word one within the sentence.
 
     Args:
-        found: as `whisperx.align` gives it.
+        found: as `whisperx.align` gives it, or, not aligned, as Whisper does.
         alphabet: the characters that the aligner knows, in lower case. It places others, as the digits of a number,
             by what is left between their neighbours: their time is a guess and their score means nothing.
     """
     start = _within(found.get("start"), earliest, latest, otherwise=earliest)
     end = _within(found.get("end"), start, latest, otherwise=latest)
-    words = found.get("words") or [FoundWord(word=text) for text in found["text"].split()]
-    spelled = [_is_spelled(word["word"], alphabet) and _number(word.get("start")) is not None for word in words]
-    spans = _spans(words, start, end)
-    settled: list[FoundWord] = []
-    for word, known, (begin, finish) in zip(words, spelled, spans, strict=True):
-        timed = FoundWord(word=word["word"], start=begin, end=finish)
-        score = _number(word.get("score"))
-        if known and score is not None:
-            timed["score"] = min(max(score, 0.0), 1.0)
-        settled.append(timed)
-    sentence = Found(text=found["text"], start=start, end=end, words=settled)
+    sentence = Found(text=found["text"], start=start, end=end, words=[])
     logprob = _number(found.get("avg_logprob"))
     if logprob is not None:
         sentence["avg_logprob"] = logprob
-    return Stretch(sentence, spelled.count(False))
+    words = found.get("words", [])
+    placed = [_number(word.get("start")) is not None for word in words]
+    if not any(placed):
+        return Sentence(sentence)
+    known = [there and _is_spelled(word["word"], alphabet) for there, word in zip(placed, words, strict=True)]
+    for word, spelled, (begin, finish) in zip(words, known, _spans(words, start, end), strict=True):
+        settled = FoundWord(word=word["word"], start=begin, end=finish)
+        score = _number(word.get("score"))
+        if spelled and score is not None:
+            settled["score"] = min(max(score, 0.0), 1.0)
+        sentence["words"].append(settled)
+    return Sentence(sentence, known.count(False))
 
 
 def _spans(words: Sequence[FoundWord], start: float, end: float) -> list[tuple[float, float]]:
@@ -82,7 +83,9 @@ def _spans(words: Sequence[FoundWord], start: float, end: float) -> list[tuple[f
         indices = list(run)
         if missing:
             following = indices[-1] + 1
-            until = _within(words[following].get("start"), latest, end, otherwise=end) if following < len(words) else end
+            until = (
+                _within(words[following].get("start"), latest, end, otherwise=end) if following < len(words) else end
+            )
             spans += _shares([words[at]["word"] for at in indices], latest, until)
         for at in [] if missing else indices:
             begin = _within(words[at].get("start"), latest, end, otherwise=latest)
@@ -224,4 +227,4 @@ def _text_cuts(text: str, words: Sequence[FoundWord], firsts: Sequence[int]) -> 
         begins.append(position)
         position += len(word["word"].strip())
     edges = [0, *(begins[first] for first in firsts[1:]), len(text)]
-    return [text[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [text[begin:end] for begin, end in pairwise(edges)]

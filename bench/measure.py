@@ -1,0 +1,141 @@
+"""What the benches share: the order of runs, medians with their uncertainty, and one table with a verdict a line.
+
+On a machine with neighbours only ratios mean something: both sides run in the same minute, in turn, and the medians of
+their paired ratios come with a 95 % interval. Where that interval holds the goal, nothing has been shown either way.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, Literal, TypeVar
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+RESAMPLES = 4000
+SEED = 20_240_501
+"""The same figures give the same interval, so that two readers of one run agree."""
+
+PLAIN_WIDTH = 130
+
+Side = Literal["anchor", "ours"]
+T = TypeVar("T")
+
+
+class Verdict(StrEnum):
+    PASS = "pass"
+    FALLS_SHORT = "falls short"
+    UNRESOLVED = "unresolved"
+
+
+STYLES = {Verdict.PASS: "green", Verdict.FALLS_SHORT: "red", Verdict.UNRESOLVED: "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def exact(cls, value: float) -> "Estimate":
+        """Of what was counted and not sampled."""
+        return cls(value, value, value)
+
+
+def quantile(values: Sequence[float], share: float = 0.5) -> Estimate:
+    """A quantile of `values`, the median unless said otherwise, with its bootstrap interval."""
+    sample = np.asarray(values, float)
+    draws = np.random.default_rng(SEED).choice(sample, (RESAMPLES, sample.size))
+    low, high = np.quantile(np.quantile(draws, share, axis=1), (0.025, 0.975))
+    return Estimate(float(np.quantile(sample, share)), float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    bound: float
+    kind: Literal["≤", "≥"]
+
+    def judge(self, figure: Estimate) -> Verdict:
+        """Only an interval that lies on one side of the bound says something."""
+        met = [value <= self.bound if self.kind == "≤" else value >= self.bound for value in (figure.low, figure.high)]
+        if all(met):
+            return Verdict.PASS
+        return Verdict.UNRESOLVED if any(met) else Verdict.FALLS_SHORT
+
+
+def abba(rounds: int) -> Iterator[Side]:
+    """Whose turn it is: a machine that warms up or slows down favours neither side."""
+    for _ in range(rounds):
+        yield from ("anchor", "ours", "ours", "anchor")
+
+
+@dataclass(slots=True)
+class Runs(Generic[T]):
+    """What the runs of both sides came to, in the order of `abba`."""
+
+    anchor: list[T] = field(default_factory=list)
+    ours: list[T] = field(default_factory=list)
+
+    def add(self, side: Side, run: T) -> None:
+        (self.ours if side == "ours" else self.anchor).append(run)
+
+    def ratio(self, of: Callable[[T], float]) -> Estimate:
+        """Ours ÷ anchor, run against neighbouring run."""
+        return quantile([of(ours) / of(anchor) for anchor, ours in zip(self.anchor, self.ours, strict=True)])
+
+    def noise(self, of: Callable[[T], float]) -> Estimate:
+        """A/A: each run ÷ the run of the same side just before it. As far as this is from 1, ratios mean nothing."""
+        ours = zip(self.ours[0::2], self.ours[1::2], strict=True)
+        anchor = zip(self.anchor[1::2], self.anchor[2::2], strict=False)
+        return quantile([of(later) / of(earlier) for earlier, later in (*ours, *anchor)])
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure of the table. `judged` is what the goal is about: a ratio, or our own figure in `unit`."""
+
+    figure: str
+    ours: str
+    anchor: str
+    judged: Estimate
+    unit: str = "×"
+    goal: Goal | None = None
+
+
+def console() -> Console:
+    """As wide as the terminal; wide enough for the table where the output goes to a file."""
+    found = Console()
+    return found if found.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+def progress_bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console())
+
+
+def table(title: str, lines: Sequence[Line]) -> Table:
+    drawn = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for heading in ("figure", "ours", "anchor", "judged", "95 % of it", "goal", "verdict"):
+        drawn.add_column(heading, justify="left" if heading in ("figure", "verdict") else "right", no_wrap=True)
+    for line in lines:
+        figure, goal, verdict = line.judged, "", ""
+        spread = "counted" if figure.low == figure.high else f"{number(figure.low)} … {number(figure.high)}"
+        if line.goal is not None:
+            goal = f"{line.goal.kind} {number(line.goal.bound)} {line.unit}"
+            judged = line.goal.judge(figure)
+            verdict = f"[{STYLES[judged]}]{judged}[/]"
+        drawn.add_row(line.figure, line.ours, line.anchor, f"{number(figure.value)} {line.unit}", spread, goal, verdict)
+    return drawn
+
+
+def number(value: float) -> str:
+    """Three digits that count, without an exponent."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"

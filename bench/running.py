@@ -1,0 +1,58 @@
+"""The platform's real processes in a temporary home, as `escriba up` starts them, for as long as a bench lasts."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil  # type: ignore[import-untyped]
+
+from cli.embedded import Embedded, prepare
+from cli.platform import migrate
+from cli.supervisor import Supervisor
+
+KEPT = ("PATH", "LANG", "HOME", "TMPDIR")
+"""Of our own environment: a bench measures the defaults, not the settings of whoever runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    embedded: Embedded
+    supervisor: Supervisor
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.embedded.address)
+        assert parts.hostname is not None and parts.port is not None
+        return parts.hostname, parts.port
+
+    def process(self, module: str) -> psutil.Process:
+        """The one process that was started by `python -m MODULE`."""
+        (found,) = [each for each in psutil.Process().children(recursive=True) if _runs(each, module)]
+        return found
+
+
+def _runs(process: psutil.Process, module: str) -> bool:
+    argv = process.cmdline()
+    return "-m" in argv and argv[argv.index("-m") + 1] == module
+
+
+@asynccontextmanager
+async def running(environ: Mapping[str, str] | None = None, *, workers: bool = True) -> AsyncIterator[Running]:
+    """Everything, or (without `workers`) PostgreSQL, Redis and the API alone: then jobs stay in the queue."""
+    said = {name: os.environ[name] for name in KEPT if name in os.environ} | {"API_PORT": "0"} | dict(environ or {})
+    with (
+        tempfile.TemporaryDirectory(prefix="escriba-bench-") as folder,
+        prepare(Path(folder) / "home", said) as embedded,
+    ):
+        async with Supervisor(embedded.home / "logs") as supervisor:
+            if workers:
+                await embedded.start(supervisor, migrate)
+            else:
+                await supervisor.start(*embedded.servers)
+                await migrate(embedded.settings)
+                await supervisor.start(*(child for child in embedded.processes if child.name.startswith("api")))
+            yield Running(embedded, supervisor)
