@@ -118,6 +118,7 @@ def main() -> None:
         for fault, hurt in track(FAULTS.items(), description="faults", console=console):
             found = one_job(whole, fault, hurt)
             status = found.status
+            console.log(f"{fault}: {status['status']}, went on after {found.went_on_seconds:.1f} s")
             table.add_row(
                 fault,
                 f"{found.went_on_seconds:.1f} s",

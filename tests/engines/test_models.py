@@ -1,11 +1,8 @@
 """The models that Escriba brings along, each through a real engine server and the client that workers use."""
 
-import re
-import wave
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import ctranslate2
 import jiwer
@@ -14,7 +11,7 @@ import pytest
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 from faster_whisper.utils import _MODELS
-from faster_whisper.vad import VadOptions, get_speech_timestamps
+from faster_whisper.vad import get_speech_timestamps
 from pocketsphinx import Decoder
 
 from config.load import load_section
@@ -27,18 +24,12 @@ from engines.server.models.sphinx import WINDOW_SECONDS, windows
 from engines.server.models.weights import SIZES
 from tests.engines.contract_suite import EngineContract, Recording, write_silence
 from tests.engines.harness import engine_server, hear, text_of
+from tests.support.directly import CUTTING, samples_of, sphinx_directly, whisper_directly
 
 Decode = Callable[[Path], Recording]
 
 ENGLISH = ("en/jfk.flac", "en/ls-2414-128291-0006.flac")
 OTHERS = ("en/riva_en-US_sample.wav", "es/cheetah_es.wav", "fr/leopard_fr.wav")
-
-CUTTING = VadOptions(min_silence_duration_ms=500, speech_pad_ms=400, max_speech_duration_s=20)
-
-
-def samples_of(recording: Recording) -> np.ndarray:
-    with wave.open(str(recording.path)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +60,8 @@ class TestSphinx(EngineContract):
         decoder = Decoder(samprate=16000, loglevel="FATAL")
         for name in ENGLISH:
             recording = to_wav(shared_data / name)
-            assert text_of(await hear(engine, recording.path, recording.hearing)) == sphinx_directly(decoder, recording)
+            direct = sphinx_directly(decoder, samples_of(recording.path))
+            assert text_of(await hear(engine, recording.path, recording.hearing)) == direct
 
     async def test_a_recording_longer_than_its_window_is_heard_as_well_as_a_short_one(
         self, engine: Engine, shared_data: Path, to_wav: Decode
@@ -85,7 +77,7 @@ class TestSphinx(EngineContract):
         recording = to_wav(shared_data / "long" / "two_cities_16k.wav")
         found = [utterance for window in windows(recording.path) for utterance in window.utterances]
         windowed = [(utterance.start, utterance.start + utterance.samples.size) for utterance in found]
-        whole = get_speech_timestamps(samples_of(recording), CUTTING)
+        whole = get_speech_timestamps(samples_of(recording.path), CUTTING)
         assert np.array(windowed) == pytest.approx(np.array([(span["start"], span["end"]) for span in whole]), abs=1600)
 
     def test_speech_at_the_end_of_a_full_window_is_heard(self, speech: Recording, tmp_path: Path) -> None:
@@ -122,7 +114,7 @@ class TestWhisper(EngineContract):
         for name in (*ENGLISH, *OTHERS):
             recording = to_wav(shared_data / name)
             heard = await hear(engine, recording.path, recording.hearing)
-            language, words = whisper_directly(model, recording)
+            language, words = whisper_directly(model, samples_of(recording.path))
             ours = [word for item in heard if isinstance(item, Segment) for word in item.words]
             assert [item.language for item in heard if isinstance(item, Detected)] == [language]
             assert [word.text for word in ours] == [word.word.strip() for word in words]
@@ -173,30 +165,15 @@ def test_sizes_and_languages_are_those_of_the_library() -> None:
     assert sorted(_OWN_CODES.get(tag, tag) for tag in LANGUAGES) == sorted(_LANGUAGE_CODES)
 
 
-def sphinx_directly(decoder: Decoder, recording: Recording) -> str:
-    samples = samples_of(recording)
-    words = []
-    for span in get_speech_timestamps(samples, CUTTING):
-        decoder.start_utt()
-        pcm = (samples[span["start"] : span["end"]] * 32768).astype(np.int16).tobytes()
-        decoder.process_raw(pcm, no_search=False, full_utt=True)
-        decoder.end_utt()
-        words += [re.sub(r"\(\d+\)$", "", word.word) for word in decoder.seg() if word.word[0] not in "<[+"]
-    return " ".join(words)
-
-
-def whisper_directly(model: WhisperModel, recording: Recording) -> tuple[str, list[Any]]:
-    segments, info = model.transcribe(
-        samples_of(recording),
-        beam_size=5,
-        vad_filter=True,
-        vad_parameters={"min_silence_duration_ms": 500},
-        word_timestamps=True,
-        condition_on_previous_text=False,
-        language_detection_segments=3,
-    )
-    return info.language, [word for segment in segments for word in segment.words]
-
-
 def plain(text: str) -> str:
     return re.sub(r"[^a-z' ]+", " ", text.lower()).strip()
+
+
+async def test_a_transcript_does_not_depend_on_the_job_before_it(
+    sphinx: Engine, shared_data: Path, to_wav: Decode
+) -> None:
+    recording = to_wav(shared_data / "en" / "ls-2414-128291-0006.flac")  # one that did
+    other = to_wav(shared_data / "en" / "jfk.flac")
+    first = text_of(await hear(sphinx, recording.path, recording.hearing))
+    await hear(sphinx, other.path, other.hearing)
+    assert text_of(await hear(sphinx, recording.path, recording.hearing)) == first

@@ -22,6 +22,7 @@ def samples_of(recording: Path) -> Samples:
 
 def sphinx_directly(decoder: Decoder, samples: Samples) -> str:
     words = []
+    decoder.reinit_feat()
     for span in get_speech_timestamps(samples, CUTTING):
         decoder.start_utt()
         pcm = (samples[span["start"] : span["end"]] * 32768).astype(np.int16).tobytes()

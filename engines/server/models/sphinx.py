@@ -82,6 +82,8 @@ class Sphinx:
     def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
         if hearing.language is not None and base_language(hearing.language) != base_language(LANGUAGE):
             raise EngineFailed(f"sphinx only knows {LANGUAGE}; choose another engine", retryable=False)
+        # What it learnt of the noise in the last recording is nothing to this one.
+        self._decoder.reinit_feat()
         listener = Listener(self._decoder)
         if hearing.terms:
             boosted, told = compile_terms(hearing.terms, self._decoder.lookup_word)
