@@ -1,5 +1,6 @@
 """The models that Escriba brings along, each through a real engine server and the client that workers use."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
