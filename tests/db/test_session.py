@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -53,13 +54,10 @@ async def test_a_database_that_is_away_is_said_to_be(way: Way) -> None:
 
 
 async def test_what_is_done_is_there_for_others(way: Way, sessions: Sessions, settings: Settings) -> None:
+    name = {"name": str(uuid4())}
     async with way(sessions) as session:
-        await session.execute(
-            text("INSERT INTO duties (name, holder, until) VALUES (:name, 'me', now())"), {"name": f"{id(way)}"}
-        )
+        await session.execute(text("INSERT INTO duties (name, holder, until) VALUES (:name, 'me', now())"), name)
     other = Sessions.connect(settings.database, application="other")
     async with other.begin() as session:
-        assert (
-            await session.scalar(text("SELECT holder FROM duties WHERE name = :name"), {"name": f"{id(way)}"}) == "me"
-        )
+        assert await session.scalar(text("SELECT holder FROM duties WHERE name = :name"), name) == "me"
     await other.close()
