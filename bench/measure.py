@@ -4,6 +4,7 @@ On a machine with neighbours only ratios mean something: both sides run in the s
 their paired ratios come with a 95 % interval. Where that interval holds the goal, nothing has been shown either way.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +19,9 @@ from rich.table import Table
 RESAMPLES = 4000
 SEED = 20_240_501
 """The same figures give the same interval, so that two readers of one run agree."""
+
+LOAD_BEFORE = os.getloadavg()[0]
+"""Others' work in the last minute: where it is near the number of cores, figures that are no ratios mean little."""
 
 PLAIN_WIDTH = 130
 
@@ -120,7 +124,8 @@ def progress_bar() -> Progress:
 
 
 def table(title: str, lines: Sequence[Line]) -> Table:
-    drawn = Table(title=title, title_justify="left", box=box.SIMPLE)
+    before = f"{LOAD_BEFORE:.1f} processes wanted the {os.cpu_count()} cores of this machine before the bench began"
+    drawn = Table(title=title, caption=before, title_justify="left", caption_justify="left", box=box.SIMPLE)
     for heading in ("figure", "ours", "anchor", "judged", "95 % of it", "goal", "verdict"):
         drawn.add_column(heading, justify="left" if heading in ("figure", "verdict") else "right", no_wrap=True)
     for line in lines:
