@@ -42,10 +42,14 @@ async def insert_job(session: AsyncSession, transcript: Transcript, **values: An
 async def get(
     session: AsyncSession, job_id: UUID, *, owner: str | None, lock: bool = False
 ) -> tuple[Job, Transcript] | None:
-    """A job with its transcript. `owner=None` is for the platform itself, never for a caller."""
+    """A job with its transcript; to its owner, one that is erased or about to be is gone.
+
+    `owner=None` is for the platform itself, never for a caller, and finds those too.
+    """
     statement = select(Job, Transcript).join(Transcript, Transcript.id == Job.transcript_id).where(Job.id == job_id)
     if owner is not None:
-        statement = statement.where(Job.owner == owner)
+        here = (Job.state != JobState.PURGED, Job.erase_requested_at.is_(None))
+        statement = statement.where(Job.owner == owner, *here)
     if lock:
         statement = statement.with_for_update(of=Job)
     row = (await session.execute(statement)).one_or_none()

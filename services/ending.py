@@ -36,7 +36,7 @@ async def cancel(platform: Platform, caller: Caller, job_id: UUID) -> Job:
         await platform.events.publish(job_events.state_event(job, message=job.message))
     if wish is not None:
         return wish
-    if found is None or found[0].state == JobState.PURGED or found[0].erase_requested_at is not None:
+    if found is None:
         raise JobNotFound
     if found[0].state == JobState.CANCELLED:
         return found[0]

@@ -19,7 +19,7 @@ from domain.events import Cursor, Event
 from domain.lifecycle import ENDED, JobState
 from domain.transcript import Segment
 from services.platform import Platform
-from services.reading import standing
+from services.reading import find, standing
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ async def open_stream(
 
     None where `last` already stands behind the job's end. Raises JobNotFound before anything is streamed.
     """
-    job, _ = await _look(platform, caller, job_id)
+    job, _ = await find(platform, caller, job_id)
     if last is not None and job.state in ENDED and last.seq >= job.seq:
         return None
     return _follow(platform, hub, caller, job_id, last or Cursor())
@@ -136,7 +136,7 @@ async def _follow(
     platform: Platform, hub: Hub, caller: Caller, job_id: UUID, cursor: Cursor
 ) -> AsyncIterator[tuple[Event, Cursor | None]]:
     with hub.follower(job_id) as follower:  # first listen, then look: nothing falls between the two
-        job, transcript = await _look(platform, caller, job_id)
+        job, transcript = await find(platform, caller, job_id)
         yield standing(job, transcript), None
         if cursor.seq == 0 and job.state not in ENDED:
             cursor = cursor.model_copy(update={"seq": job.seq})  # a newcomer's snapshot has told of it
@@ -195,11 +195,3 @@ async def _missed(platform: Platform, job_id: UUID, cursor: Cursor) -> list[Even
 
 def _with_result(event: Event, job: Job, transcript: Transcript) -> Event:
     return event.model_copy(update={"result": standing(job, transcript).result})
-
-
-async def _look(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:
-    async with platform.sessions.begin() as session:
-        found = await jobs.get(session, job_id, owner=caller.owner)
-    if found is None or found[0].state == JobState.PURGED or found[0].erase_requested_at is not None:
-        raise JobNotFound
-    return found

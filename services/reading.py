@@ -61,16 +61,17 @@ class Audio:
     content_type: str
 
 
-async def _find(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:
+async def find(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:
+    """Raises JobNotFound."""
     async with platform.sessions.begin() as session:
         found = await jobs.get(session, job_id, owner=caller.owner)
-    if found is None or found[0].state == JobState.PURGED or found[0].erase_requested_at is not None:
+    if found is None:
         raise JobNotFound
     return found
 
 
 async def status(platform: Platform, caller: Caller, job_id: UUID) -> Status:
-    job, transcript = await _find(platform, caller, job_id)
+    job, transcript = await find(platform, caller, job_id)
     event = standing(job, transcript)
     if job.state == JobState.PROCESSING:
         event = _with_latest(event, await platform.events.latest(job_id))
@@ -140,7 +141,7 @@ def _parse_cursor(cursor: str) -> tuple[datetime, UUID]:
 
 async def result(platform: Platform, caller: Caller, job_id: UUID) -> Result:
     """Raises JobNotFound, ResultNotReady, JobHasNoResult."""
-    job, transcript = await _find(platform, caller, job_id)
+    job, transcript = await find(platform, caller, job_id)
     if job.state not in ENDED:
         raise ResultNotReady(job.state)
     if job.state != JobState.COMPLETED or job.result_key is None:
@@ -167,7 +168,7 @@ def _served_as(job: Job) -> str:
 
 
 async def audio(platform: Platform, caller: Caller, job_id: UUID) -> Audio:
-    job, _ = await _find(platform, caller, job_id)
+    job, _ = await find(platform, caller, job_id)
     if job.source_key is None:
         raise AudioDeleted
     return Audio(job.source_key, await platform.store.size(job.source_key), _served_as(job))

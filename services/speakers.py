@@ -5,7 +5,6 @@ from uuid import UUID
 from db import history, jobs
 from domain.access import Caller
 from domain.errors import JobHasNoResult, JobNotFound
-from domain.lifecycle import JobState
 from domain.speakers import SpeakerChanges, SpeakerEdits
 from services import transcripts
 from services.platform import Platform
@@ -20,7 +19,7 @@ async def edit(platform: Platform, caller: Caller, job_id: UUID, changes: Speake
     """Add to what has been said of a transcript's speakers. Raises JobNotFound, JobHasNoResult, Invalid."""
     async with platform.sessions.begin() as session:
         found = await jobs.get(session, job_id, owner=caller.owner, lock=True)
-        if found is None or found[0].state == JobState.PURGED or found[0].erase_requested_at is not None:
+        if found is None:
             raise JobNotFound
         job, _ = found
         if job.result_key is None:
