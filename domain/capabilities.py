@@ -9,6 +9,12 @@ from domain.transcript import Value
 AUTO = "auto"
 """The engine name that lets the platform choose."""
 
+TRANSCRIBE_STAGE = "transcribe"
+"""The stage that turns sound into words; its Progress counts seconds of audio heard."""
+
+DIARIZE_STAGE = "diarize"
+"""The stage that tells speakers apart."""
+
 ModelState = Literal["absent", "downloading", "ready"]
 
 
@@ -35,7 +41,8 @@ class EngineReport(Value):
     """One engine as a worker sees it now.
 
     `quality` orders engines for `auto`: higher is better; the numbers mean nothing else. `languages` lists BCP 47
-    tags, empty for "any, or the engine decides". `options` is a JSON Schema of the engine's own options.
+    tags, empty for "any, or the engine decides". `options` is a JSON Schema of the engine's own options. `stages` are
+    what it does, in this order; one that is given the text as it stood after a stage begins behind that stage.
     `detail` carries an engine's own public fields (uri, url, model, health).
     """
 
@@ -51,8 +58,14 @@ class EngineReport(Value):
     detects_language: bool = False
     diarizes: bool = False
     boosts_words: bool = False
+    stages: tuple[str, ...] = (TRANSCRIBE_STAGE,)
     options: dict[str, Any] = Field(default_factory=dict)
     detail: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def transcribes(self) -> bool:
+        """An engine that does not is a stage of other engines' jobs, and cannot be asked for by name."""
+        return TRANSCRIBE_STAGE in self.stages
 
     @property
     def ready(self) -> bool:

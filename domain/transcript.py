@@ -92,7 +92,15 @@ class TermsUsed(Value):
     left_out: tuple[LeftOutTerm, ...] = ()
 
 
-Heard = Segment | Progress | Detected | Notice | TermsUsed
+class StageReached(Value):
+    """The whole text as it stands after a stage. Kept, so that nothing before it need be done again."""
+
+    stage: str
+    language: str | None = None
+    segments: tuple[Segment, ...] = ()
+
+
+Heard = Segment | Progress | Detected | Notice | TermsUsed | StageReached
 
 
 class Vocabulary(Value):

@@ -13,13 +13,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter
 
 from domain.errors import EngineBusy, EngineCrashed, EngineFailed, EngineOutOfMemory, EngineSilent, ModelMissing
-from domain.transcript import Detected, Heard, Notice, Progress, Segment, TermsUsed, Value
+from domain.transcript import Detected, Heard, Notice, Progress, Segment, StageReached, TermsUsed, Value
 
 PULSE_SECONDS = 5.0
 """The longest that the engine server is silent on a connection."""
 
-LONGEST_HEARING = 4 << 20
-"""Bytes of the line that holds the Hearing."""
+LONGEST_LINE = 64 << 20
+"""Bytes of one line, either way: a text of 400,000 words with their times, more than anybody says in a day."""
 
 
 class Queued(Value):
@@ -40,7 +40,7 @@ class Started(Value):
 class Said(Value):
     """Something that the engine yields."""
 
-    event: Literal["segment", "progress", "detected", "notice", "terms"]
+    event: Literal["segment", "progress", "detected", "notice", "terms", "reached"]
     value: Heard
 
     @classmethod
@@ -56,6 +56,8 @@ class Said(Value):
                 return cls(event="notice", value=heard)
             case TermsUsed():
                 return cls(event="terms", value=heard)
+            case StageReached():
+                return cls(event="reached", value=heard)
 
 
 class Done(Value):

@@ -9,9 +9,10 @@ from grpc import StatusCode
 from riva.client.proto.riva_asr_pb2 import RecognitionConfig, SpeechRecognitionResult, StreamingRecognitionResult
 
 from config.settings import EngineSettings
+from domain.capabilities import TRANSCRIBE_STAGE
 from domain.errors import ModelMissing
 from domain.transcript import Heard, Notice, Progress
-from engines.contract import TRANSCRIBE_STAGE, Hearing
+from engines.contract import Hearing
 from engines.riva.assembly import Assembly, Result
 from engines.riva.connection import Connection, Session
 from engines.riva.models import RivaModel, diarizes, languages_of, match_language, named

@@ -29,7 +29,7 @@ from engines.contract import Hearing
 from engines.server.catalogue import Catalogue
 from engines.server.pool import ModelKey, Pool
 from engines.server.spool import Spool
-from engines.wire import LONGEST_HEARING, Event, Failure, encode
+from engines.wire import LONGEST_LINE, Event, Failure, encode
 
 _REPORTS = TypeAdapter(list[EngineReport])
 
@@ -157,11 +157,11 @@ async def _read_hearing(body: AsyncIterator[bytes]) -> tuple[Hearing, bytes]:
     """The first line of `body`, and what came of the recording along with it."""
     begun = bytearray()
     async for chunk in body:
+        end = chunk.find(b"\n")
+        if end >= 0:
+            return _parse_hearing(bytes(begun + chunk[:end])), chunk[end + 1 :]
         begun += chunk
-        line, newline, recording = begun.partition(b"\n")
-        if newline:
-            return _parse_hearing(bytes(line)), bytes(recording)
-        if len(begun) > LONGEST_HEARING:
+        if len(begun) > LONGEST_LINE:
             break
     raise _unfit("the body should begin with a Hearing as one line of JSON")
 

@@ -13,16 +13,13 @@ from domain.errors import EngineCrashed, EngineFailed
 from domain.transcript import Progress, Value
 from engines.contract import DOWNLOAD_STAGE, Hearing
 from engines.server.orders import OUT_OF_MEMORY, Cancel, ChildEvent, Job, Ready, Setup, Stopped, parse_child_event
-from engines.wire import PULSE_SECONDS, Done, Event, Failure, Said, Working, encode
+from engines.wire import LONGEST_LINE, PULSE_SECONDS, Done, Event, Failure, Said, Working, encode
 
 Tell = Callable[[Event], Awaitable[None]]
 """Passes an event on to whoever waits for the job; slow readers slow the child down."""
 
 GRACE_SECONDS = 0.3
 """What a cancelled child gets to come to a stop by itself, and so to keep its model."""
-
-LONGEST_LINE = 16 << 20
-"""Bytes. A segment with all its words is some 100 kB at most; more means that the child has gone astray."""
 
 STANDARD_ERROR = 2
 """Where a child's standard output goes, so that a library that prints disturbs neither protocol nor pipes."""

@@ -14,7 +14,7 @@ import pytest
 from domain.errors import EngineCrashed, EngineFailed, ModelMissing
 from domain.transcript import Heard
 from engines.contract import Engine, Hearing
-from engines.wire import LONGEST_HEARING, encode
+from engines.wire import LONGEST_LINE, encode
 from tests.engines.contract_suite import Recording
 from tests.engines.harness import TOKEN, EngineServer, engine_server, gone, hear, text_of
 
@@ -326,7 +326,7 @@ async def test_what_is_not_announced_cannot_be_asked_for(
 
 async def test_a_malformed_order_is_refused(server: EngineServer) -> None:
     async with server.http() as client:
-        for body in (b"", b"[]\n", b'{"audio_seconds": -1}\nRIFF', bytes(LONGEST_HEARING + 1)):
+        for body in (b"", b"[]\n", b'{"audio_seconds": -1}\nRIFF', bytes(LONGEST_LINE + 1)):
             assert (await client.post("/transcribe/stranger", content=body)).status_code == 422
 
 

@@ -10,10 +10,10 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from config.settings import EngineSettings
-from domain.capabilities import EngineReport, Term, base_language
+from domain.capabilities import TRANSCRIBE_STAGE, EngineReport, Term, base_language
 from domain.errors import EngineFailed
 from domain.transcript import Detected, Heard, LeftOutTerm, Progress, Segment, TermsUsed, Word
-from engines.contract import SAMPLE_RATE_HZ, TRANSCRIBE_STAGE, Hearing
+from engines.contract import SAMPLE_RATE_HZ, Hearing
 from engines.server.contract import OnDownload
 from engines.server.models.hotwords import fit_terms
 from engines.server.models.samples import read_samples

@@ -15,10 +15,10 @@ from typing import Any, Self
 import numpy as np
 
 from config.settings import EngineSettings
-from domain.capabilities import EngineReport, base_language
+from domain.capabilities import TRANSCRIBE_STAGE, EngineReport, base_language
 from domain.errors import EngineFailed
 from domain.transcript import Heard, Progress, Segment, Word
-from engines.contract import SAMPLE_RATE_HZ, TRANSCRIBE_STAGE, Hearing
+from engines.contract import SAMPLE_RATE_HZ, Hearing
 from engines.server.contract import OnDownload
 from engines.server.models.samples import Samples, iter_samples, to_pcm
 from engines.server.models.sphinx_terms import compile_terms, open_decoder

@@ -16,10 +16,10 @@ from typing import Self, TypeVar
 import numpy as np
 
 from config.settings import EngineSettings
-from domain.capabilities import EngineReport, Term
+from domain.capabilities import DIARIZE_STAGE, TRANSCRIBE_STAGE, EngineReport, Term
 from domain.errors import EngineFailed, EngineOutOfMemory
 from domain.transcript import Detected, Heard, Notice, Progress, TermsUsed
-from engines.contract import SAMPLE_RATE_HZ, TRANSCRIBE_STAGE, Hearing
+from engines.contract import SAMPLE_RATE_HZ, Hearing
 from engines.server.contract import OnDownload
 from engines.server.models.faster_whisper import LANGUAGES, tag_of, whisper_code
 from engines.server.models.following import TellShare, follow
@@ -44,7 +44,6 @@ T = TypeVar("T")
 
 VAD_STAGE = "vad"
 ALIGN_STAGE = "align"
-DIARIZE_STAGE = "diarize"
 
 OPTIONS = {
     "type": "object",
