@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import errors
+from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
 from api.routes import contexts, health, media, transcribe_jobs
 from config.settings import Settings
@@ -30,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_platform(settings, application="api") as platform:
             hub = Hub(platform)
             hub.start()
-            app.state.platform, app.state.hub = platform, hub
+            app.state.platform, app.state.hub, app.state.board = platform, hub, EngineBoard(platform)
             try:
                 yield
             finally:

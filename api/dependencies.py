@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.engine_board import EngineBoard
 from domain.access import LOCAL_OWNER, PUBLIC_OWNER, Caller
 from services.following import Hub
 from services.platform import Platform
@@ -19,10 +20,16 @@ def get_hub(request: Request) -> Hub:
     return hub
 
 
+def get_board(request: Request) -> EngineBoard:
+    board: EngineBoard = request.app.state.board
+    return board
+
+
 def get_caller(platform: Annotated[Platform, Depends(get_platform)]) -> Caller:
     return Caller(owner=PUBLIC_OWNER if platform.settings.api.insecure_no_auth else LOCAL_OWNER)
 
 
 PlatformDep = Annotated[Platform, Depends(get_platform)]
+BoardDep = Annotated[EngineBoard, Depends(get_board)]
 HubDep = Annotated[Hub, Depends(get_hub)]
 CallerDep = Annotated[Caller, Depends(get_caller)]

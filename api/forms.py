@@ -1,11 +1,14 @@
 """The form fields of the three submit routes, each read into what the platform calls them."""
 
+import json
+import math
 import re
+import unicodedata
 from pathlib import PureWindowsPath
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from domain.errors import Invalid
 from domain.lifecycle import JobOptions
@@ -13,6 +16,76 @@ from services.submission import Submission
 
 LONGEST_FILENAME = 255
 ROLE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+LONGEST_KEPT_SECONDS = 10 * 366 * 24 * 3600
+LONGEST_NAME = 200
+LONGEST_TEXT = 4_000
+"""Characters; Whisper reads some 223 tokens of it, or about a quarter."""
+LONGEST_OPTIONS = 16_384
+DEEPEST_OPTIONS = 4
+LONGEST_INTEGER = 15
+"""Digits: beyond 2**53, JSON's readers differ (RFC 8259, section 6)."""
+
+
+def _plain(text: str) -> str:
+    # A surrogate comes from JSON's \ud800 alone; neither it nor a NUL can be stored.
+    if any(unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\t" for sign in text):
+        raise ValueError("control characters are not taken")
+    return text
+
+
+def _read_options(said: object) -> object:
+    """A JSON object from its text."""
+    if not isinstance(said, str):
+        return said
+    if len(said) > LONGEST_OPTIONS:
+        raise ValueError(f"at most {LONGEST_OPTIONS:,} characters are taken")
+    try:
+        read = json.loads(said, object_pairs_hook=_without_doubles, parse_int=_small_integer)
+    except (json.JSONDecodeError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise ValueError('it takes a JSON object, such as {"hotwords": "metoprolol"}')
+    _refuse_odd(read, depth=0)
+    return read
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name comes twice in one object")
+    return found
+
+
+def _small_integer(digits: str) -> int:
+    if len(digits) > LONGEST_INTEGER:
+        raise ValueError(f"whole numbers of at most {LONGEST_INTEGER} digits are taken")
+    return int(digits)
+
+
+def _refuse_odd(value: object, *, depth: int) -> None:
+    """Refuse what cannot be kept or passed on as it is."""
+    if depth > DEEPEST_OPTIONS:
+        raise ValueError(f"at most {DEEPEST_OPTIONS} objects or lists within one another are taken")
+    match value:
+        case str():
+            _plain(value)
+        case float() if not math.isfinite(value):
+            raise ValueError("numbers are finite")
+        case list():
+            for each in value:
+                _refuse_odd(each, depth=depth + 1)
+        case dict():
+            for name, each in value.items():
+                if len(_plain(name)) > LONGEST_NAME:
+                    raise ValueError(f"names of at most {LONGEST_NAME} characters are taken")
+                _refuse_odd(each, depth=depth + 1)
+
+
+Name = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_plain)]
+FreeText = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_plain)]
+Options = Annotated[dict[str, Any], BeforeValidator(_read_options)]
+Count = Annotated[int, Field(ge=1, le=64)]
 
 
 class SubmitForm(BaseModel):
@@ -32,6 +105,12 @@ class SubmitForm(BaseModel):
         max_length=8,
         description="Who speaks on each channel of a recording, in order: provider,patient.",
         examples=["provider,patient"],
+    )
+    delete_after_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=LONGEST_KEPT_SECONDS,
+        description="Erase the job, its recording and its transcript so long after its end; a receipt stays.",
     )
     wait: bool = Field(default=True, description="false: answer 503 at once where the engine is not there.")
     on_unsupported: Literal["fail", "warn"] = Field(
@@ -60,9 +139,21 @@ class SubmitForm(BaseModel):
             raise Invalid(f"{name}: {first['msg']}", field=name) from error
 
     def submission(self, default_engine: str) -> Submission:
-        chosen = self.model_dump(exclude={"session_id", "wait"}, exclude_none=True)
-        options = JobOptions.model_validate({"engine": self.engine_name or default_engine, **chosen})
-        return Submission(options=options, session_id=self.session_id, wait=self.wait)
+        """Raises Invalid where two fields contradict each other.
+
+        A default that the caller did not write is no wish of theirs, for which a job could be refused: it is left to
+        the engine.
+        """
+        kept = set(JobOptions.model_fields) & self.model_fields_set
+        chosen = {"engine": self.engine_name or default_engine, **self.model_dump(include=kept)}
+        options = JobOptions.model_validate({**chosen, "engine_options": self.engine_options()})
+        return Submission(
+            options=options, session_id=self.session_id, delete_after_seconds=self.delete_after_seconds, wait=self.wait
+        )
+
+    def engine_options(self) -> dict[str, Any]:
+        """What is for the engine alone. Raises Invalid."""
+        return {}
 
 
 class AsrForm(SubmitForm):
@@ -71,27 +162,61 @@ class AsrForm(SubmitForm):
     context_id: UUID | None = Field(default=None, description="A vocabulary whose terms are boosted.")
 
 
-class WhisperXForm(SubmitForm):
+class ModelForm(SubmitForm):
+    """Fields of engines that have models to choose from, tell speakers apart, or take a prompt."""
+
+    model: Name | None = Field(default=None, description="One of the engine's models, as GET /engines lists them.")
+    context_id: UUID | None = Field(default=None, description="A vocabulary whose terms the engine listens for.")
+    num_speakers: Count | None = Field(default=None, description="Exactly so many speak.")
+    min_speakers: Count | None = Field(default=None, description="At least so many speak.")
+    max_speakers: Count | None = Field(default=None, description="At most so many speak.")
+    hotwords: FreeText | None = Field(
+        default=None,
+        description="Words to listen for, parted by commas; short for the engine's own option of that name.",
+        examples=["metoprolol, Dr. Okafor"],
+    )
+    initial_prompt: FreeText | None = Field(
+        default=None,
+        description="Text that the engine takes for what was said before; short for its own option of that name.",
+    )
+
+    def engine_options(self) -> dict[str, Any]:
+        said = {"hotwords": self.hotwords, "initial_prompt": self.initial_prompt}
+        return {name: text for name, text in said.items() if text is not None}
+
+
+class WhisperXForm(ModelForm):
     engine_name = "whisperx"
 
-    model: str | None = Field(default=None, description="tiny, base, small, medium, large-v2 or large-v3.")
-    enable_diarization: bool = Field(default=True, description="Tell speakers apart; a wish, met or warned about.")
-    min_speakers: int | None = Field(default=None, ge=1, le=64)
-    max_speakers: int | None = Field(default=None, ge=1, le=64)
+    enable_diarization: bool = Field(
+        default=True, description="Tell speakers apart. Left out, it is a wish, met or warned about."
+    )
 
 
-class AnyEngineForm(SubmitForm):
-    engine: str | None = Field(default=None, description="One of GET /engines, or `auto` for the best that is ready.")
-    model: str | None = None
-    context_id: UUID | None = None
-    enable_diarization: bool | None = None
-    min_speakers: int | None = Field(default=None, ge=1, le=64)
-    max_speakers: int | None = Field(default=None, ge=1, le=64)
+class AnyEngineForm(ModelForm):
+    engine: str | None = Field(
+        default=None, max_length=64, description="One of GET /engines, or `auto` for the best that is ready."
+    )
+    enable_diarization: bool | None = Field(
+        default=None, description="Tell speakers apart. Left out, the engine does as it does by itself."
+    )
+    options: Options | None = Field(
+        default=None,
+        description=f"The engine's own options, a JSON object that fits its schema in GET /engines; at most "
+        f"{LONGEST_OPTIONS:,} characters, {DEEPEST_OPTIONS} levels deep.",
+        examples=['{"initial_prompt": "Minutes of the board:"}'],
+    )
 
     @field_validator("engine")
     @classmethod
     def _in_lower_case(cls, engine: str | None) -> str | None:
         return engine.lower() if engine else engine
+
+    def engine_options(self) -> dict[str, Any]:
+        short, own = super().engine_options(), self.options or {}
+        if twice := sorted(name for name in short.keys() & own.keys() if short[name] != own[name]):
+            raise Invalid(f"{twice[0]} says one thing as a field and another in `options`", field=twice[0])
+        return {**own, **short}
 
 
 def bare_name(filename: str | None) -> str | None:

@@ -7,10 +7,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from db.tables import Job
-from domain.capabilities import EngineReport
+from domain.capabilities import AUTO, EngineReport, LoadedModel, ModelReport, ModelState
 from domain.lifecycle import JobState
 from domain.transcript import Flag, Notice, Segment, Vocabulary
 from services.ending import Erased
+from services.engine_reports import Overview
 from services.reading import Page, Result, Status
 from services.submission import Receipt
 
@@ -93,6 +94,7 @@ class JobStatus(View):
     eta_seconds: float | None = Field(default=None, description="Left out until there is a basis for it.")
     engine: str | None = None
     session_id: UUID | None = None
+    parent_job_id: UUID | None = Field(default=None, description="Of a rerun: the job that it goes on from.")
     filename: str | None = None
     attempts: int = Field(description="Tries that an engine's failures have cost.")
     crash_count: int = Field(description="Times that the job's worker was lost.")
@@ -118,6 +120,7 @@ class JobStatus(View):
             eta_seconds=event.eta_seconds,
             engine=transcript.engine or job.engine,
             session_id=transcript.session_id,
+            parent_job_id=job.parent_job_id,
             filename=transcript.filename,
             attempts=job.attempts,
             crash_count=job.crash_count,
@@ -159,6 +162,7 @@ class JobResult(View):
                 "words": [{"start": 0.0, "end": 0.4, "text": "Good", "confidence": 0.97, "speaker_tag": 0}],
             }
         ],
+        speakers_from="asr",
         speaker_roles={"0": "provider", "1": "patient"},
         speaker_names={},
         vocabulary=None,
@@ -178,6 +182,7 @@ class JobResult(View):
     language: str | None
     duration: float = Field(description="Seconds of audio.")
     segments: list[Segment]
+    speakers_from: str | None = Field(description="`channels`, or the engine that told the speakers apart.")
     speaker_roles: dict[str, str]
     speaker_names: dict[str, str] = Field(description="As a person has named them.")
     vocabulary: Vocabulary | None = Field(description="What became of the context: its version, which terms matched.")
@@ -200,6 +205,7 @@ class JobResult(View):
             language=heard.language,
             duration=heard.duration,
             segments=list(heard.segments),
+            speakers_from=heard.speakers_from,
             speaker_roles=heard.speaker_roles,
             speaker_names={str(tag): name for tag, name in result.names.items()},
             vocabulary=heard.vocabulary,
@@ -228,44 +234,88 @@ class ErasureReceipt(View):
     job_id: UUID
     status: Literal["erased", "erasing"]
     objects_deleted: int
-    erased_at: datetime
+    requested_at: datetime
+    erased_at: datetime | None
     message: str
 
     @classmethod
     def of(cls, erased: Erased) -> Self:
         return cls(
             job_id=erased.job_id,
-            status="erased" if erased.complete else "erasing",
+            status="erasing" if erased.erased_at is None else "erased",
             objects_deleted=erased.objects_deleted,
+            requested_at=erased.requested_at,
             erased_at=erased.erased_at,
             message="nothing is left but ids, times and hashes"
-            if erased.complete
+            if erased.erased_at is not None
             else "a worker holds the job; what is left goes when it lets go, within seconds",
         )
+
+
+MEMORY_STEP = 16 << 20
+"""Bytes to which memory is rounded: a process at work is never the same size twice, and a poll would never be a 304."""
+
+
+class MemoryView(View):
+    """A model in memory."""
+
+    model: str | None = Field(description="Null for an engine that has but one.")
+    busy: bool = Field(description="At work on a job; else it waits for its next one.")
+    resident_bytes: int | None = Field(description="Main memory, to the next 16 MiB; null where it cannot be told.")
+    unloads_at: datetime | None = Field(description="When it goes unless a job comes first; null while it is busy.")
+
+    @classmethod
+    def of(cls, loaded: LoadedModel) -> Self:
+        exact = loaded.resident_bytes
+        return cls(
+            model=loaded.model,
+            busy=loaded.busy,
+            resident_bytes=None if exact is None else -(-exact // MEMORY_STEP) * MEMORY_STEP,
+            unloads_at=loaded.unloads_at,
+        )
+
+
+class ModelView(View):
+    name: str
+    state: ModelState
+    note: str | None = None
+    loaded: bool | None = Field(description="Is it in memory? Null where the engine does not tell.")
+    resident_bytes: int | None = Field(description="As in the engine's `memory`.")
 
 
 class EngineView(View):
     """An engine as workers see it. Fields that only one engine has (uri, url, model, health) stand beside these."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_serialization_defaults_required=True)
 
     engine: str
     available: bool
-    reason: str | None = None
+    reason: str | None = Field(default=None, description="Why it is not available.")
     description: str = ""
     available_models: list[str] = []
-    models: list[dict[str, Any]] = []
+    models: list[ModelView] = []
     default_model: str | None = None
     language: str | None = None
     languages: list[str] = []
     detects_language: bool = False
     diarization: bool = False
     word_boosting: bool = False
-    queued: int = Field(default=0, description="Jobs that wait for this engine by name.")
+    stages: list[str] = []
+    queued: int = Field(default=0, description="Jobs that wait for this engine by name, taken by no worker yet.")
+    load: int = Field(default=0, description="Jobs that the engine has in hand or in line now.")
+    real_time_factor: float | None = Field(
+        default=None,
+        description="Seconds that the engine takes for a second of audio, over its last 20 jobs; below 1 is faster "
+        "than real time. Null before the first.",
+    )
+    memory: list[MemoryView] | None = Field(
+        default=None, description="The models that are loaded; null where the engine does not tell."
+    )
     options: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, report: EngineReport, *, queued: int) -> Self:
+    def of(cls, report: EngineReport, *, queued: int = 0, real_time_factor: float | None = None) -> Self:
+        memory = None if report.memory is None else [MemoryView.of(loaded) for loaded in report.memory]
         return cls.model_validate(
             {
                 **report.detail,
@@ -274,26 +324,57 @@ class EngineView(View):
                 "reason": report.reason,
                 "description": report.description,
                 "available_models": [model.name for model in report.models],
-                "models": [model.model_dump(exclude_none=True) for model in report.models],
+                "models": [_model_view(model, memory) for model in report.models],
                 "default_model": report.default_model,
                 "language": report.default_language,
                 "languages": list(report.languages),
                 "detects_language": report.detects_language,
                 "diarization": report.diarizes,
                 "word_boosting": report.boosts_words,
+                "stages": list(report.stages),
                 "queued": queued,
+                "load": report.load,
+                "real_time_factor": None if real_time_factor is None else round(real_time_factor, 4),
+                "memory": memory,
                 "options": report.options,
             }
         )
 
 
+def _model_view(model: ModelReport, memory: list[MemoryView] | None) -> ModelView:
+    held = next((loaded for loaded in memory or [] if loaded.model == model.name), None)
+    return ModelView(
+        name=model.name,
+        state=model.state,
+        note=model.note,
+        loaded=None if memory is None else held is not None,
+        resident_bytes=held.resident_bytes if held else None,
+    )
+
+
 class EnginesView(View):
     engines: dict[str, EngineView]
     default_engine: str
+    diarizer: EngineView | None = Field(description="Tells speakers apart for engines that do not; null without one.")
     queued_for_auto: int = Field(description="Jobs that will take the best engine that is ready.")
+    workers: int = Field(description="Workers that are there to take jobs.")
+
+    @classmethod
+    def of(cls, overview: Overview, *, default_engine: str) -> Self:
+        def view(report: EngineReport) -> EngineView:
+            factor = overview.real_time_factors.get(report.engine)
+            return EngineView.of(report, queued=overview.queued.get(report.engine, 0), real_time_factor=factor)
+
+        return cls(
+            engines={name: view(report) for name, report in overview.engines.items()},
+            default_engine=default_engine,
+            diarizer=None if overview.diarizer is None else view(overview.diarizer),
+            queued_for_auto=overview.queued.get(AUTO, 0),
+            workers=overview.workers,
+        )
 
 
 class Health(View):
     status: Literal["ok", "degraded"]
     database: bool
-    workers: bool = Field(description="Has a worker reported within the last half minute?")
+    workers: bool = Field(description="Is a worker there to take jobs?")

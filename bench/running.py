@@ -31,8 +31,12 @@ class Running:
 
     def process(self, module: str) -> psutil.Process:
         """The one process that was started by `python -m MODULE`."""
-        (found,) = [each for each in psutil.Process().children(recursive=True) if _runs(each, module)]
+        (found,) = self.processes(module)
         return found
+
+    def processes(self, module: str) -> list[psutil.Process]:
+        """All that were started by `python -m MODULE`."""
+        return [each for each in psutil.Process().children(recursive=True) if _runs(each, module)]
 
 
 def _runs(process: psutil.Process, module: str) -> bool:

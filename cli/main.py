@@ -66,11 +66,27 @@ def demo() -> None:
         raise SystemExit(SOME_FAILED)
 
 
+def read_fields(_: click.Context, __: click.Parameter, said: tuple[str, ...]) -> dict[str, str]:
+    """Raises BadParameter for what is no pair; which fields there are, the platform knows."""
+    if odd := [pair for pair in said if "=" not in pair]:
+        raise click.BadParameter(f"{odd[0]!r} is not of the form FIELD=VALUE")
+    return dict(pair.split("=", 1) for pair in said)
+
+
 @cli.command("transcribe")
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-e", "--engine", help="Engine by name (see `escriba engines`), or auto for the best that is ready.")
 @click.option("-l", "--language", help="Language as en, en-US, pt-BR …; left out, the engine finds out.")
 @click.option("-m", "--model", help="Model of the engine, where it offers several.")
+@click.option(
+    "-s",
+    "--set",
+    "wishes",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    callback=read_fields,
+    help="Any other field of the API: -s num_speakers=2 -s hotwords=metoprolol -s on_unsupported=warn.",
+)
 @click.option(
     "-f",
     "--format",
@@ -92,6 +108,7 @@ def transcribe_command(
     engine: str | None,
     language: str | None,
     model: str | None,
+    wishes: dict[str, str],
     format_name: str,
     output: Path | None,
     url: str,
@@ -105,7 +122,7 @@ def transcribe_command(
         escriba transcribe -f json call.wav | jq .segments
     """
     chosen = {"engine": engine, "language": language, "model": model}
-    fields = {name: value for name, value in chosen.items() if value}
+    fields = {**wishes, **{name: value for name, value in chosen.items() if value}}
     failed = 0
     with Client(url) as client, Bars(err) as bars:
         for recording in recordings:

@@ -309,6 +309,12 @@ class EngineSettings(Section):
         "Folder of the pyannote pipeline that tells speakers apart; the published one has to be asked for by hand.",
         default=None,
     )
+    diarizer: Annotated[Literal["off", "on"], AnyCase] = env(
+        "DIARIZER",
+        "Whether the platform's own diarizer tells speakers apart for engines that cannot: good where people take "
+        "turns, poor where they talk across one another.",
+        default="on",
+    )
     riva_uri: str | None = env(
         "RIVA_URI", "NVIDIA Riva or Speech NIM, as host:port of its gRPC door; it is engine `asr`.", default=None
     )
@@ -392,6 +398,16 @@ class RetentionSettings(Section):
         "FAILED_AUDIO_RETENTION_HOURS",
         "How long the recording of a failed job stays, so that it can be run again.",
         default=168.0,
+    )
+    result_hours: PositiveFloat | None = env(
+        "RESULT_RETENTION_HOURS",
+        "After which an ended job is erased, transcript and all; left out: never.",
+        default=None,
+    )
+    tombstone_hours: PositiveFloat = env(
+        "TOMBSTONE_RETENTION_HOURS",
+        "How long ids, times and hashes of an erased job stay, and with them its receipt.",
+        default=8760.0,
     )
     orphan_hours: PositiveFloat = env("ORPHAN_RETENTION_HOURS", "How long an object without a job stays.", default=24.0)
 

@@ -1,23 +1,32 @@
-"""What workers say of the engines that they can reach."""
+"""What workers say of the engines that they can reach, and what the engines' last jobs say of their speed."""
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import groupby
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Text, case, column, delete, func, select, true, update, values
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import EngineReport as Row
-from db.tables import Job
+from db.tables import Job, Transcript
 from domain.capabilities import EngineReport
 from domain.lifecycle import JobState
 
-FRESH = timedelta(seconds=30)
-"""A worker reports every few seconds; one that has been silent for so long is not there."""
+FRESH = timedelta(seconds=4)
+"""A worker vouches for its reports every second; one that has been silent for so long is not there."""
+
+OUTLIVED = timedelta(minutes=1)
+"""After which the reports of a worker that is not there go, where another has reported on the engine since."""
+
+JOBS_OF_SPEED = 20
+"""How many of an engine's last jobs say how fast it is."""
+
+IS_FRESH = Row.reported_at > func.now() - FRESH
 
 
 async def save(session: AsyncSession, worker: str, reports: Sequence[EngineReport]) -> None:
-    """Replace what `worker` said before. Reports of workers that left a day ago go, but for the last of each engine."""
+    """Replace what `worker` said before. Of workers that have gone, the last report on each engine stays."""
     if reports:
         rows = [
             {"worker_id": worker, "engine": report.engine, "report": report.model_dump(mode="json")}
@@ -32,7 +41,46 @@ async def save(session: AsyncSession, worker: str, reports: Sequence[EngineRepor
     outlived = (
         select(1).select_from(other).where(other.c.engine == Row.engine, other.c.reported_at > Row.reported_at).exists()
     )
-    await session.execute(delete(Row).where(Row.reported_at < func.now() - timedelta(days=1), outlived))
+    await session.execute(delete(Row).where(Row.reported_at < func.now() - OUTLIVED, outlived))
+
+
+async def vouch(session: AsyncSession, worker: str) -> int:
+    """Say that what `worker` said last still holds; how many reports that are, 0 where they have been cleared away."""
+    statement = update(Row).where(Row.worker_id == worker).values(reported_at=func.now()).returning(Row.engine)
+    return len((await session.scalars(statement)).all())
+
+
+async def withdraw(session: AsyncSession, worker: str) -> None:
+    """From now on nobody vouches for what `worker` said."""
+    await session.execute(update(Row).where(Row.worker_id == worker).values(reported_at=func.now() - FRESH))
+
+
+async def count_workers(session: AsyncSession) -> int:
+    """How many workers are there."""
+    return await session.scalar(select(func.count(Row.worker_id.distinct())).where(IS_FRESH)) or 0
+
+
+async def latest(session: AsyncSession) -> list[tuple[EngineReport, bool]]:
+    """For each engine what fresh reports say of it, else the last of all; with whether it is fresh."""
+    # Of fresh ones, the order of the workers decides: whoever spoke last would make the answer swing between them.
+    gone_at = case((IS_FRESH, None), else_=Row.reported_at)
+    statement = select(Row.engine, Row.report, IS_FRESH).order_by(
+        Row.engine, gone_at.desc().nulls_first(), Row.worker_id
+    )
+    merged = []
+    for _, rows in groupby(await session.execute(statement), key=lambda row: str(row[0])):
+        (_, first, is_fresh), *others = rows
+        fresh = [first, *(report for _, report, also_fresh in others if also_fresh)]
+        merged.append((_merge([EngineReport.model_validate(report) for report in fresh]), bool(is_fresh)))
+    return merged
+
+
+def _merge(reports: Sequence[EngineReport]) -> EngineReport:
+    """One engine as several workers see it: as good as the first of them that can use it says."""
+    best = next((report for report in reports if report.available), reports[0])
+    if best.load_of == "engine":
+        return best
+    return best.model_copy(update={"load": sum(report.load for report in reports)})
 
 
 async def waiting(session: AsyncSession) -> dict[str, int]:
@@ -42,14 +90,22 @@ async def waiting(session: AsyncSession) -> dict[str, int]:
     return {found.engine: found.waiting for found in await session.execute(statement)}
 
 
-async def latest(session: AsyncSession) -> list[tuple[EngineReport, bool]]:
-    """For each engine the best report that is fresh, else the newest of all; with whether it is fresh."""
-    fresh = Row.reported_at > func.now() - FRESH
-    statement = select(Row.report, fresh).order_by(Row.engine, fresh.desc(), Row.reported_at.desc())
-    found: dict[str, tuple[EngineReport, bool]] = {}
-    for report, is_fresh in await session.execute(statement):
-        read = EngineReport.model_validate(report)
-        known = found.get(read.engine)
-        if known is None or (is_fresh and known[1] and read.available and not known[0].available):
-            found[read.engine] = (read, is_fresh)
-    return list(found.values())
+async def real_time_factors(session: AsyncSession, engines: Sequence[str]) -> dict[str, float]:
+    """Seconds of work for each second of audio, over the last jobs of each of `engines`; none for one without any.
+
+    Of sums, not a mean of ratios: what an hour of audio costs is asked for, and ten clips of a second, each mostly the
+    engine's fixed cost, would drown it.
+    """
+    asked = values(column("engine", Text()), name="asked").data([(engine,) for engine in engines])
+    jobs = (
+        select(Transcript.engine_seconds, Transcript.duration)
+        .where(Transcript.engine == asked.c.engine, Transcript.engine_seconds.is_not(None))
+        .order_by(Transcript.created_at.desc())
+        .limit(JOBS_OF_SPEED)
+        .correlate(asked)
+        .subquery()
+    )
+    factor = func.sum(jobs.c.engine_seconds) / func.nullif(func.sum(jobs.c.duration), 0.0)
+    each = select(factor.label("factor")).lateral()
+    statement = select(asked.c.engine, each.c.factor).join(each, true()).where(each.c.factor.is_not(None))
+    return {name: float(factor) for name, factor in await session.execute(statement)}

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.job_events import state_event
 from db.tables import Job, JobEvent, Segment, SpeakerEdits, Transcript
-from domain.lifecycle import MAX_CRASHES, MOVES, TERMINAL, WORKER_CRASHED, JobState
+from domain.lifecycle import ENDED, MAX_CRASHES, MOVES, TERMINAL, WORKER_CRASHED, JobState
 
 SOURCES = {name: sorted({move.source for move in MOVES if move.name == name}) for name in {move.name for move in MOVES}}
 TARGETS = {move.name: move.target for move in MOVES}
@@ -263,10 +263,26 @@ async def wish_erased(session: AsyncSession, job_id: UUID, *, owner: str) -> Job
 
 
 async def to_erase(session: AsyncSession, *, limit: int) -> list[Job]:
-    """Ended jobs whose erasure is wished for and not yet done."""
-    ended = [*TERMINAL, JobState.EXPIRED]
-    statement = select(Job).where(Job.erase_requested_at.is_not(None), Job.state.in_(ended)).limit(limit)
+    """Ended jobs whose erasure is wished for and not yet done to its end."""
+    wished = (Job.erase_requested_at.is_not(None), Job.erased_at.is_(None))
+    statement = select(Job).where(*wished, Job.state.in_(ENDED)).limit(limit)
     return list((await session.scalars(statement)).all())
+
+
+async def tombstone(session: AsyncSession, job_id: UUID, *, owner: str) -> Job | None:
+    """What is left of a job that is gone to its owner, or about to be."""
+    gone = or_(Job.state == JobState.PURGED, Job.erase_requested_at.is_not(None))
+    return (await session.scalars(select(Job).where(Job.id == job_id, Job.owner == owner, gone))).one_or_none()
+
+
+async def note_erased(session: AsyncSession, job_id: UUID, *, objects_deleted: int) -> Job | None:
+    """Its objects are gone too. Asked again, it leaves what was said first."""
+    values = {
+        "erased_at": func.coalesce(Job.erased_at, func.now()),
+        "objects_deleted": func.coalesce(Job.objects_deleted, objects_deleted),
+    }
+    statement = update(Job).where(Job.id == job_id, Job.state == JobState.PURGED).values(values).returning(Job)
+    return await _one(session, statement)
 
 
 async def give_up(session: AsyncSession, job_id: UUID, *, error: dict[str, Any]) -> Job | None:
@@ -287,7 +303,6 @@ async def purge(session: AsyncSession, job_id: UUID, *, owner: str | None) -> Jo
         message=None,
         error_details=None,
         engine_params={},
-        idempotency_key=None,
         audio_deleted_at=func.coalesce(Job.audio_deleted_at, func.now()),
     )
     if job is not None:

@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import Job
+from db.tables import Job, Transcript
 from domain.lifecycle import MAX_CRASHES, TERMINAL, JobState
+
+NOW = func.now()
 
 
 async def pin_now(session: AsyncSession) -> None:
@@ -81,7 +83,41 @@ async def note_audio_deleted(session: AsyncSession, job_ids: Iterable[UUID]) -> 
     await session.execute(update(Job).where(Job.id.in_(list(job_ids))).values(values))
 
 
+async def wish_expired_erased(session: AsyncSession, *, kept: timedelta | None, limit: int) -> int:
+    """Mark ended jobs for erasure that have outlived the time that their owner, or `kept` for all, gives them."""
+    lasts = func.make_interval(0, 0, 0, 0, 0, 0, Job.delete_after_seconds)
+    wished = await _wish_erased(session, limit, Job.delete_after_seconds.is_not(None), Job.completed_at + lasts < NOW)
+    return wished + (0 if kept is None else await _wish_erased(session, limit, Job.completed_at < NOW - kept))
+
+
+async def _wish_erased(session: AsyncSession, limit: int, *expired: ColumnElement[bool]) -> int:
+    """Each kind of expiry by itself, as each has an index of its own."""
+    due = (
+        select(Job.id)
+        .where(Job.completed_at.is_not(None), Job.erase_requested_at.is_(None), Job.state.in_(TERMINAL), *expired)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = update(Job).where(Job.id.in_(due)).values(erase_requested_at=NOW).returning(Job.id)
+    return len((await session.scalars(statement)).all())
+
+
+async def forget_tombstones(session: AsyncSession, *, older_than: timedelta, limit: int) -> int:
+    """Delete the last rows of jobs that were erased long ago."""
+    old = select(Job.id).where(Job.erased_at < func.now() - older_than).limit(limit)
+    statement = delete(Job).where(Job.id.in_(old), Job.state == JobState.PURGED).returning(Job.transcript_id)
+    transcripts = list((await session.scalars(statement)).all())
+    await session.execute(delete(Transcript).where(Transcript.id.in_(transcripts)))
+    return len(transcripts)
+
+
 async def keys_in_use(session: AsyncSession, job_ids: Iterable[UUID]) -> set[str]:
     """The objects that the rows of these jobs point to."""
     rows = await session.execute(select(Job.source_key, Job.result_key).where(Job.id.in_(list(job_ids))))
     return {key for row in rows for key in row if key is not None}
+
+
+async def with_stages(session: AsyncSession, job_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of these jobs whose kept stages may be of use yet: while there is a recording to go on with."""
+    rows = await session.scalars(select(Job.id).where(Job.id.in_(list(job_ids)), Job.source_key.is_not(None)))
+    return set(rows.all())

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKey, Index, Text, text
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from domain.access import LOCAL_OWNER
+from domain.announcements import DeliveryState, EndpointState
 from domain.lifecycle import MOVES, TERMINAL, JobState
 
 NOW = text("now()")
@@ -20,6 +21,7 @@ class Base(DeclarativeBase):
         datetime: TIMESTAMP(timezone=True),
         dict[str, Any]: JSONB(),
         list[dict[str, Any]]: JSONB(),
+        list[str]: ARRAY(Text()),
     }
 
 
@@ -29,6 +31,12 @@ class Transcript(Base):
     __tablename__ = "transcripts"
     __table_args__ = (
         Index("transcripts_by_session", "owner", "session_id", postgresql_where=text("session_id IS NOT NULL")),
+        Index(
+            "transcripts_by_speed",
+            "engine",
+            text("created_at DESC"),
+            postgresql_where=text("engine_seconds IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -40,6 +48,8 @@ class Transcript(Base):
     duration: Mapped[float | None]
     engine: Mapped[str | None]
     engine_reason: Mapped[str | None]
+    engine_seconds: Mapped[float | None]
+    """How long the engine was at it, waiting for its turn and loading left out; None where it did not do all of it."""
     model: Mapped[str | None]
     segments_count: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -65,9 +75,21 @@ class Job(Base):
         Index(
             "transcript_jobs_to_erase",
             "id",
-            postgresql_where=text("erase_requested_at IS NOT NULL AND state <> 'purged'"),
+            postgresql_where=text("erase_requested_at IS NOT NULL AND erased_at IS NULL"),
         ),
-        Index("transcript_jobs_once", "owner", "idempotency_key", unique=True),
+        Index(
+            "transcript_jobs_ended",
+            "completed_at",
+            postgresql_where=text("completed_at IS NOT NULL AND erase_requested_at IS NULL"),
+        ),
+        Index(
+            "transcript_jobs_to_delete",
+            "completed_at",
+            postgresql_where=text(
+                "delete_after_seconds IS NOT NULL AND completed_at IS NOT NULL AND erase_requested_at IS NULL"
+            ),
+        ),
+        Index("transcript_jobs_tombs", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -100,6 +122,11 @@ class Job(Base):
     cancel_requested_at: Mapped[datetime | None]
     erase_requested_at: Mapped[datetime | None]
     """From here on the job is gone to its owner; what is left of it goes as soon as no worker holds it."""
+    erased_at: Mapped[datetime | None]
+    """When the last object was gone, and how many there were."""
+    objects_deleted: Mapped[int | None]
+    delete_after_seconds: Mapped[int | None]
+    """Its owner's wish: erase it so long after its end."""
     dispatch_no: Mapped[int] = mapped_column(server_default="1")
     dispatched_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
@@ -117,7 +144,6 @@ class Job(Base):
     """Of the recording, as the decoder found it."""
     audio_deleted_at: Mapped[datetime | None]
 
-    idempotency_key: Mapped[str | None]
     error_details: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
@@ -173,6 +199,105 @@ class Context(Base):
     terms: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'::jsonb"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class IdempotencyKey(Base):
+    """What was answered to a submission that may be sent again; hashed, as a caller may put a name into a key."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("idempotency_keys_by_age", "created_at"),)
+
+    owner: Mapped[str] = mapped_column(primary_key=True, server_default=LOCAL_OWNER)
+    key_sha256: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[str]
+    receipt: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class WebhookEndpoint(Base):
+    """Where an owner wants to be told of what."""
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (Index("webhook_endpoints_of", "owner", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    url: Mapped[str]
+    events: Mapped[list[str]]
+    payload: Mapped[str]
+    secret: Mapped[str]
+    previous_secret: Mapped[str | None]
+    """Signs as well until it ends, so that a receiver may change over when it likes."""
+    previous_secret_until: Mapped[datetime | None]
+    state: Mapped[EndpointState] = mapped_column(Text(), server_default=EndpointState.ACTIVE)
+    reason: Mapped[str | None]
+    """Why it is not active."""
+    failing_since: Mapped[datetime | None]
+    """When the first of the failures was behind which there is no success; None where the last try succeeded."""
+    given_up: Mapped[int] = mapped_column(server_default="0")
+    """Deliveries given up since then."""
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class OutboxEvent(Base):
+    """An announcement, written in the transaction that makes it true; whoever gets it, gets exactly these bytes."""
+
+    __tablename__ = "outbox_events"
+    __table_args__ = (Index("outbox_events_once", "job_id", "type", "payload", unique=True),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("transcript_jobs.id"))
+    type: Mapped[str]
+    payload: Mapped[str]
+    body: Mapped[bytes | None]
+    """None once its job has been erased."""
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Delivery(Base):
+    """An announcement that is owed to a destination, and how that went."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("event_id", "endpoint_id", name="deliveries_once"),
+        Index("deliveries_due", "next_at", postgresql_where=text("state = 'pending'")),
+        Index("deliveries_listed", "endpoint_id", text("created_at DESC"), text("id DESC")),
+        Index("deliveries_by_age", "created_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("outbox_events.id", ondelete="CASCADE"))
+    endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    state: Mapped[DeliveryState] = mapped_column(Text(), server_default=DeliveryState.PENDING)
+    fence: Mapped[int] = mapped_column(server_default="0")
+    """Grows whenever a relay takes it up: one that was thought dead and speaks up late is not heard."""
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    """Tries whose outcome is known, since the schedule last began."""
+    next_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    """When it is tried next; while a relay has it, when another may take it over."""
+    status_code: Mapped[int | None]
+    latency_ms: Mapped[int | None]
+    error: Mapped[str | None]
+    delivered_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class DeliveryAttempt(Base):
+    """One try at a delivery; what was answered is kept but for its body."""
+
+    __tablename__ = "delivery_attempts"
+
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    """The fence under which it was made."""
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    status_code: Mapped[int | None]
+    latency_ms: Mapped[int]
+    error: Mapped[str | None]
 
 
 class EngineReport(Base):

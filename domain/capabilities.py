@@ -1,6 +1,7 @@
 """What an engine can do and whether it can do it now. Workers report it; doors believe it."""
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -24,6 +25,20 @@ class ModelReport(Value):
     note: str | None = None
 
 
+class LoadedModel(Value):
+    """A model in memory, busy or waiting for its next job.
+
+    `model` is None for an engine that has but one. `resident_bytes` is main memory, of its process and all that this
+    started; None where it cannot be told. `unloads_at` is when it goes unless a job comes first; None while it is busy.
+    """
+
+    model: str | None = None
+    busy: bool = False
+    resident_bytes: int | None = None
+    unloads_at: datetime | None = None
+    pid: int | None = None
+
+
 class Term(Value):
     """A word or phrase that an engine should listen for.
 
@@ -43,7 +58,9 @@ class EngineReport(Value):
     `quality` orders engines for `auto`: higher is better; the numbers mean nothing else. `languages` lists BCP 47
     tags, empty for "any, or the engine decides". `options` is a JSON Schema of the engine's own options. `stages` are
     what it does, in this order; one that is given the text as it stood after a stage begins behind that stage.
-    `detail` carries an engine's own public fields (uri, url, model, health).
+    `load` counts the jobs that the engine has in hand or in line now, those of `load_of`: all that it has, or only this
+    worker's, which are then added up over the workers. `memory` lists what is loaded, None where that is not ours to
+    know. `detail` carries an engine's own public fields (uri, url, model, health).
     """
 
     engine: str
@@ -60,7 +77,20 @@ class EngineReport(Value):
     boosts_words: bool = False
     stages: tuple[str, ...] = (TRANSCRIBE_STAGE,)
     options: dict[str, Any] = Field(default_factory=dict)
+    load: int = 0
+    load_of: Literal["engine", "worker"] = "engine"
+    memory: tuple[LoadedModel, ...] | None = None
     detail: dict[str, Any] = Field(default_factory=dict)
+
+    def away(self, reason: str) -> Self:
+        """The same engine when nobody can see it: what it is stays known, what it was doing does not."""
+        models = tuple(
+            model.model_copy(update={"state": "absent", "note": None}) if model.state == "downloading" else model
+            for model in self.models
+        )
+        return self.model_copy(
+            update={"available": False, "reason": reason, "models": models, "load": 0, "memory": None}
+        )
 
     @property
     def transcribes(self) -> bool:

@@ -5,9 +5,10 @@ EscribaError                    internal
 │   ├── MalformedUpload         malformed_upload
 │   ├── MissingFile             missing_file
 │   ├── UnknownEngine           unknown_engine
-│   ├── UnknownModel            unknown_model
-│   ├── UnsupportedLanguage     unsupported_language
+│   ├── IdempotencyKeyReused    idempotency_key_reused
 │   └── UnsupportedOption       unsupported_option
+│       ├── UnknownModel        unknown_model
+│       └── UnsupportedLanguage  unsupported_language
 ├── TooLarge                    file_too_large
 ├── NotFound                    not_found
 │   ├── JobNotFound             job_not_found
@@ -83,29 +84,34 @@ class UnknownEngine(Invalid):
         super().__init__(f"there is no engine called {name!r}; choose one of {', '.join(known)}", field="engine")
 
 
-class UnknownModel(Invalid):
-    code = "unknown_model"
-
-    def __init__(self, name: str, engine: str, known: list[str]) -> None:
-        offers = f"it offers {', '.join(known)}" if known else "it offers no choice of models: leave 'model' out"
-        super().__init__(f"engine {engine!r} has no model {name!r}; {offers}", field="model")
-
-
-class UnsupportedLanguage(Invalid):
-    code = "unsupported_language"
-
-    def __init__(self, language: str, engine: str, known: list[str]) -> None:
-        super().__init__(f"engine {engine!r} does not know {language!r}; it knows {', '.join(known)}", field="language")
-
-
 class UnsupportedOption(Invalid):
+    """`who` is the engine, as in "engine 'sphinx'"; `why` is said of it; `able` are engines that could."""
+
     code = "unsupported_option"
 
-    def __init__(self, option: str, engine: str, able: list[str]) -> None:
+    def __init__(self, option: str, who: str, why: str, able: list[str]) -> None:
         others = f"engines that can: {', '.join(able)}" if able else "no engine here can"
         super().__init__(
-            f"engine {engine!r} cannot honour {option!r} ({others}); leave it out, or send on_unsupported=warn",
+            f"{who} cannot honour {option!r}: {why} ({others}); leave it out, or send on_unsupported=warn",
             field=option,
+        )
+
+
+class UnknownModel(UnsupportedOption):
+    code = "unknown_model"
+
+
+class UnsupportedLanguage(UnsupportedOption):
+    code = "unsupported_language"
+
+
+class IdempotencyKeyReused(Invalid):
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this Idempotency-Key was sent with another recording or other options; send a new key for a new job",
+            field="Idempotency-Key",
         )
 
 

@@ -86,6 +86,9 @@ MAX_RETRIES = 3
 MAX_CRASHES = 3
 """Lost leases that a job may cost: a separate budget, as a crash says less about the job than a failure does."""
 
+QUARANTINE_AFTER = MAX_CRASHES - 1
+"""Crashes after which a job is tried alone: one crash charges every job of a worker, the last must charge its own."""
+
 WORKER_CRASHED = {
     "code": "worker_crashed",
     "message": "the workers that took this job died, so its recording may be at fault; try another format or engine",
@@ -112,6 +115,8 @@ class JobOptions(Value):
     language: str | None = None
     model: str | None = None
     enable_diarization: bool | None = None
+    """None: nothing was said, and the engine does what it does by itself."""
+    num_speakers: int | None = Field(default=None, ge=1, le=64)
     min_speakers: int | None = Field(default=None, ge=1, le=64)
     max_speakers: int | None = Field(default=None, ge=1, le=64)
     channel_roles: tuple[str, ...] = ()
@@ -120,6 +125,10 @@ class JobOptions(Value):
     context_version: int | None = None
     terms: tuple[Term, ...] = ()
     """The vocabulary of that version, kept here so that a retry hears with the same words."""
+    engine_options: dict[str, Any] = Field(default_factory=dict)
+    """The engine's own, as its report's JSON Schema has them: hotwords, initial_prompt."""
+    stages: tuple[str, ...] = ()
+    """Of a rerun: the stages that it does; what comes before them was given by its parent. Empty: all."""
     on_unsupported: Literal["fail", "warn"] = "fail"
     warnings: tuple[dict[str, Any], ...] = ()
     """Notices made at submission (an option that was waived), to be kept in the result."""

@@ -95,9 +95,13 @@ class TermsUsed(Value):
 class StageReached(Value):
     """The whole text as it stands after a stage. Kept, so that nothing before it need be done again."""
 
-    stage: str
+    stage: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
     language: str | None = None
     segments: tuple[Segment, ...] = ()
+    engine: str | None = None
+    terms: TermsUsed | None = None
+    notices: tuple[Notice, ...] = ()
+    """Who heard it, and what had been said until then. The platform fills in these three, for a job that goes on."""
 
 
 Heard = Segment | Progress | Detected | Notice | TermsUsed | StageReached
@@ -124,6 +128,8 @@ class Transcript(Value):
     engine_reason: str
     model: str | None = None
     segments: tuple[Segment, ...] = ()
+    speakers_from: str | None = None
+    """Who told the speakers apart: "channels", or the name of an engine; None where nobody did."""
     speaker_roles: dict[str, str] = Field(default_factory=dict)
     vocabulary: Vocabulary | None = None
     warnings: tuple[Notice, ...] = ()

@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 ANSWER_SECONDS = 1.5
 """What the server gets for its list of models: less than the two seconds that a report may take."""
 
-FRESH_SECONDS = 1.0
-"""How long an answer serves everybody who asks, as a report on all engines asks once for each of them."""
+FRESH_SECONDS = 0.5
+"""How long an answer serves everybody who asks: a report on all engines asks once for each of them, and so does every
+job that begins. A change is seen that much later, so it is a small part of the five seconds that it may take."""
 
 READ_BYTES = 1 << 20
 
@@ -99,8 +100,7 @@ class HostedEngines:
         except (httpx.HTTPError, TimeoutError, ValidationError) as error:
             reason = f"the engine server does not answer ({type(error).__name__})"
         logger.warning("no list of engines: %s", reason)
-        away = {"available": False, "reason": reason}
-        return {name: report.model_copy(update=away) for name, report in self._known.items()}
+        return {name: report.away(reason) for name, report in self._known.items()}
 
     def _refusal(self, status: int, body: bytes) -> EngineFailed:
         """The error that a status other than 200 stands for; the server's own words where it has some."""

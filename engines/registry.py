@@ -9,6 +9,8 @@ from typing import Self, TypeVar
 
 from config.settings import Settings
 from domain.capabilities import EngineReport
+from domain.lifecycle import JobOptions
+from domain.wishes import Unmet
 from engines.choice import NoEngine, pick
 from engines.contract import Engine, EngineSource
 
@@ -27,6 +29,8 @@ class Choice:
     engine: Engine
     report: EngineReport
     reason: str
+    unmet: tuple[Unmet, ...] = ()
+    """What the engine cannot honour of the job's options: to be waived, with a warning for each."""
 
 
 class Registry:
@@ -51,23 +55,25 @@ class Registry:
 
     async def reports(self) -> list[EngineReport]:
         """How every engine is now, by name. Never raises; one that says nothing for two seconds is unavailable."""
-        engines = await self._engines()
-        reports = await asyncio.gather(*(self._report(engine) for engine in engines.values()))
-        taken = {report.engine for report in reports}
-        broken = (report for report in self._broken if report.engine not in taken)
-        return sorted((*reports, *broken), key=lambda report: report.engine)
+        return await self._reports(await self._engines())
 
     async def engine(self, name: str) -> Engine | None:
         return (await self._engines()).get(name)
 
-    async def choose(self, wanted: str, *, language: str | None = None, model: str | None = None) -> Choice | NoEngine:
-        """The engine for a job that names `wanted`, or "auto": see `engines.choice.pick`."""
+    async def choose(self, options: JobOptions, *, passed_over: frozenset[str] = frozenset()) -> Choice | NoEngine:
+        """The engine for a job: see `engines.choice.pick`."""
         engines = await self._engines()
-        reports = [*await asyncio.gather(*(self._report(engine) for engine in engines.values())), *self._broken]
-        picked = pick(reports, wanted, language=language, model=model)
+        picked = pick(await self._reports(engines), options, passed_over=passed_over)
         if isinstance(picked, NoEngine):
             return picked
-        return Choice(engines[picked.report.engine], picked.report, picked.reason)
+        return Choice(engines[picked.report.engine], picked.report, picked.reason, picked.unmet)
+
+    async def for_stage(self, stage: str) -> Choice | None:
+        """An engine that does this one stage of other engines' jobs, if one is there now."""
+        engines = await self._engines()
+        reports = await asyncio.gather(*(self._report(engine) for engine in engines.values()))
+        able = [report for report in reports if report.available and report.stages == (stage,)]
+        return Choice(engines[able[0].engine], able[0], f"it does the stage {stage}") if able else None
 
     async def close(self) -> None:
         for name, source in self._sources.items():
@@ -88,6 +94,11 @@ class Registry:
                 if engines.setdefault(engine.name, engine) is not engine:
                     logger.warning("engine %s is offered twice; adapter %s is left out", engine.name, name)
         return engines
+
+    async def _reports(self, engines: Mapping[str, Engine]) -> list[EngineReport]:
+        reports = await asyncio.gather(*(self._report(engine) for engine in engines.values()))
+        broken = (report for report in self._broken if report.engine not in engines)
+        return sorted((*reports, *broken), key=lambda report: report.engine)
 
     async def _report(self, engine: Engine) -> EngineReport:
         report = await _within_patience(engine.report())

@@ -17,7 +17,10 @@ class WhisperXService(HostedEngines):
         self._known = {NAME: EngineReport(engine=NAME, available=False)}
 
     async def engines(self) -> list[HostedEngine]:
-        return [HostedEngine(self, NAME)] if self._url else []
+        if self._url is None:
+            return []
+        await self.reports()  # at the same time as others are asked, so that two servers that hang cost one time-out
+        return [HostedEngine(self, NAME)]
 
     async def reports(self) -> dict[str, EngineReport]:
         """With the fields that clients of the native API know: where the service is, and whether it answers."""

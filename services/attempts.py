@@ -17,7 +17,7 @@ from db import job_events, jobs
 from db.tables import Job
 from domain.errors import EscribaError
 from domain.events import Event
-from domain.lifecycle import JobOptions, JobState, retry_delay, time_allowed
+from domain.lifecycle import QUARANTINE_AFTER, JobOptions, JobState, retry_delay, time_allowed
 from domain.transcript import Segment
 from domain.transcript import Transcript as Heard
 from services import transcripts
@@ -54,13 +54,23 @@ class Standing(StrEnum):
     LOST = "lost"
 
 
-async def look(platform: Platform, job_id: UUID) -> JobOptions | None:
-    """What a queued job asks for, or None where there is nothing to claim."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A queued job, as it is seen before the claim."""
+
+    options: JobOptions
+    suspect: bool
+    """Whether it has cost so many workers their lives that it must be tried alone."""
+
+
+async def look(platform: Platform, job_id: UUID) -> Waiting | None:
+    """A queued job, or None where there is nothing to claim."""
     async with platform.sessions.alone() as session:
         found = await jobs.get(session, job_id, owner=None)
     if found is None or found[0].state != JobState.QUEUED:
         return None
-    return JobOptions.model_validate(found[0].engine_params)
+    job = found[0]
+    return Waiting(JobOptions.model_validate(job.engine_params), suspect=job.crash_count >= QUARANTINE_AFTER)
 
 
 async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | None:
@@ -166,11 +176,19 @@ def segment_event(job: Job, n: int, segment: Segment) -> Event:
     return about.model_copy(update={"type": "segment", "seq": None, "n": n, "segment": segment, "error": None, **still})
 
 
-async def complete(platform: Platform, attempt: Attempt, heard: Heard, *, unkept: Sequence[Numbered] = ()) -> bool:
+async def complete(
+    platform: Platform,
+    attempt: Attempt,
+    heard: Heard,
+    *,
+    unkept: Sequence[Numbered] = (),
+    engine_seconds: float | None = None,
+) -> bool:
     """Save the transcript under this attempt's own key, and let the row name the winner.
 
-    `unkept` are the segments that no `note_progress` has kept. Asked again after an answer that was lost, this finds
-    its own work done. Cancelled, it leaves no object that no row names.
+    `unkept` are the segments that no `note_progress` has kept; `engine_seconds` is what the engine took for all of it,
+    None where it took up what was there. Asked again after an answer that was lost, this finds its own work done.
+    Cancelled, it leaves no object that no row names.
     """
     key = layout.result(attempt.owner, attempt.job_id, attempt.fence)
     try:
@@ -178,7 +196,7 @@ async def complete(platform: Platform, attempt: Attempt, heard: Heard, *, unkept
     except asyncio.CancelledError:
         await asyncio.shield(platform.store.delete(key))  # it may have been through
         raise
-    naming = asyncio.create_task(_name_result(platform, attempt, heard, key, unkept))
+    naming = asyncio.create_task(_name_result(platform, attempt, heard, key, unkept, engine_seconds))
     try:
         return await asyncio.shield(naming)
     except asyncio.CancelledError:
@@ -187,7 +205,12 @@ async def complete(platform: Platform, attempt: Attempt, heard: Heard, *, unkept
 
 
 async def _name_result(
-    platform: Platform, attempt: Attempt, heard: Heard, key: str, unkept: Sequence[Numbered]
+    platform: Platform,
+    attempt: Attempt,
+    heard: Heard,
+    key: str,
+    unkept: Sequence[Numbered],
+    engine_seconds: float | None,
 ) -> bool:
     async with platform.sessions.begin() as session:
         job = await jobs.complete(
@@ -201,6 +224,7 @@ async def _name_result(
             duration=heard.duration,
             engine=heard.engine,
             engine_reason=heard.engine_reason,
+            engine_seconds=engine_seconds,
             model=heard.model,
             segments_count=len(heard.segments),
         )

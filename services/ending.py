@@ -1,7 +1,8 @@
 """How an owner ends a job: cancelling keeps it, erasing removes it."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 from db import job_events, jobs
@@ -18,9 +19,14 @@ class Erased:
     """A receipt: what of the job is gone, and since when."""
 
     job_id: UUID
-    complete: bool
+    requested_at: datetime
+    erased_at: datetime | None
+    """None while a worker still holds the job, or an object is still there."""
     objects_deleted: int
-    erased_at: datetime
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        return cls(job.id, job.erase_requested_at or job.updated_at, job.erased_at, job.objects_deleted or 0)
 
 
 async def cancel(platform: Platform, caller: Caller, job_id: UUID) -> Job:
@@ -46,32 +52,48 @@ async def cancel(platform: Platform, caller: Caller, job_id: UUID) -> Job:
 
 
 async def erase(platform: Platform, caller: Caller, job_id: UUID) -> Erased:
-    """Remove a job with everything that was said in it, from any state.
+    """Remove a job with everything that was said in it, from any state. Asked again, the receipt is shown again.
 
     To its owner it is gone at once. Where a worker still holds it, the rest goes when the worker lets go, within
     seconds; the receipt says so. Raises JobNotFound.
     """
     async with platform.sessions.begin() as session:
         job = await jobs.wish_erased(session, job_id, owner=caller.owner)
-        if job is None:
-            raise JobNotFound
-        await jobs.cancel_waiting(session, job_id, owner=caller.owner)
-    deleted = await purge(platform, job_id, caller.owner)
-    return Erased(job_id, complete=deleted is not None, objects_deleted=deleted or 0, erased_at=datetime.now(UTC))
+        if job is not None:
+            await jobs.cancel_waiting(session, job_id, owner=caller.owner)
+    if job is not None:
+        await purge(platform, job_id, caller.owner)
+    return await receipt(platform, caller, job_id)
 
 
-async def purge(platform: Platform, job_id: UUID, owner: str) -> int | None:
-    """Leave a tombstone of an ended job, and delete its objects: how many, or None where it has not ended."""
+async def receipt(platform: Platform, caller: Caller, job_id: UUID) -> Erased:
+    """How far the erasure of a job has got, whoever wished for it. Raises JobNotFound for one that nobody erased."""
     async with platform.sessions.begin() as session:
-        purged = await jobs.purge(session, job_id, owner=owner)
-    if purged is None:
-        return None
+        job = await jobs.tombstone(session, job_id, owner=caller.owner)
+    if job is None:
+        raise JobNotFound
+    return Erased.of(job)
+
+
+async def purge(platform: Platform, job_id: UUID, owner: str) -> bool:
+    """Leave a tombstone of an ended job, then delete its objects; False where it has not ended.
+
+    A crash in between leaves a tombstone that says that it is not done, for `retention.finish_erasures`.
+    """
+    async with platform.sessions.begin() as session:
+        gone = await jobs.purge(session, job_id, owner=owner) or await jobs.tombstone(session, job_id, owner=owner)
+    if gone is None or gone.state != JobState.PURGED:
+        return False
     await platform.events.forget(job_id)
-    return await delete_objects(platform, owner, job_id)
+    deleted = await delete_objects(platform, layout.job_prefix(owner, job_id))
+    async with platform.sessions.begin() as session:
+        await jobs.note_erased(session, job_id, objects_deleted=deleted)
+    return True
 
 
-async def delete_objects(platform: Platform, owner: str, job_id: UUID) -> int:
-    keys = [found.key async for found in platform.store.list(layout.job_prefix(owner, job_id))]
+async def delete_objects(platform: Platform, prefix: str) -> int:
+    """How many there were."""
+    keys = [found.key async for found in platform.store.list(prefix)]
     for key in keys:
         await platform.store.delete(key)
     return len(keys)

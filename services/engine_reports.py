@@ -1,38 +1,79 @@
 """Which engines there are, as workers reported them; and what a job may ask of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from db import engine_reports
-from domain.capabilities import AUTO, EngineReport
-from domain.errors import UnknownEngine, UnknownModel, UnsupportedLanguage, UnsupportedOption
+from domain.capabilities import AUTO, DIARIZE_STAGE, EngineReport
+from domain.errors import UnknownEngine, UnsupportedOption
 from domain.lifecycle import JobOptions
-from domain.transcript import Notice
+from domain.wishes import Fit, fits, refusal
 from services.platform import Platform
 
 ALWAYS_KNOWN = ("asr", "whisperx")
 """Engines of the native contract: they can be named before any worker has reported them."""
 
-NO_WORKER = "no worker has reported for a while"
+NO_WORKER = "no worker is there: none has reported for some seconds"
 
 
 async def record(platform: Platform, *, worker: str, reports: Sequence[EngineReport]) -> None:
+    """Keep what `worker` sees; it is believed for a few seconds, and for longer while the worker vouches for it."""
     async with platform.sessions.begin() as session:
         await engine_reports.save(session, worker, reports)
 
 
+async def vouch(platform: Platform, *, worker: str) -> int:
+    """Have what `worker` last recorded believed for longer; of how many engines that is."""
+    async with platform.sessions.alone() as session:
+        return await engine_reports.vouch(session, worker)
+
+
+async def withdraw(platform: Platform, *, worker: str) -> None:
+    """Believe `worker` no longer: it takes no more jobs."""
+    async with platform.sessions.alone() as session:
+        await engine_reports.withdraw(session, worker)
+
+
 async def known(platform: Platform) -> dict[str, EngineReport]:
-    """Every engine by name, believed only while a worker vouches for it."""
+    """Every engine by name, those that are a stage of others' jobs too, each believed only while a worker vouches."""
     async with platform.sessions.alone() as session:
         found = await engine_reports.latest(session)
-    reports = {report.engine: report if fresh else _stale(report) for report, fresh in found}
+    return _believed(platform, found)
+
+
+def _believed(platform: Platform, found: Sequence[tuple[EngineReport, bool]]) -> dict[str, EngineReport]:
+    reports = {report.engine: report if fresh else report.away(NO_WORKER) for report, fresh in found}
     for name in ALWAYS_KNOWN:
         reports.setdefault(name, EngineReport(engine=name, available=False, reason=_why_absent(name, platform)))
     return dict(sorted(reports.items()))
 
 
-def _stale(report: EngineReport) -> EngineReport:
-    return report.model_copy(update={"available": False, "reason": NO_WORKER})
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that there is to know of the engines at one moment."""
+
+    engines: dict[str, EngineReport]
+    """Those that can be asked for, by name."""
+    diarizer: EngineReport | None
+    """What tells speakers apart for engines that do not."""
+    workers: int
+    queued: dict[str, int]
+    """Jobs that wait, by the engine that was asked for; `auto` is one of the names."""
+    real_time_factors: dict[str, float]
+    """By name; an engine that has ended no job yet has none."""
+
+
+async def overview(platform: Platform) -> Overview:
+    async with platform.sessions.begin() as session:
+        reports = _believed(platform, await engine_reports.latest(session))
+        stages = [report for report in reports.values() if not report.transcribes and DIARIZE_STAGE in report.stages]
+        return Overview(
+            engines={name: report for name, report in reports.items() if report.transcribes},
+            diarizer=next(iter(sorted(stages, key=lambda report: not report.available)), None),
+            workers=await engine_reports.count_workers(session),
+            queued=await engine_reports.waiting(session),
+            real_time_factors=await engine_reports.real_time_factors(session, list(reports)),
+        )
 
 
 def _why_absent(name: str, platform: Platform) -> str:
@@ -45,72 +86,58 @@ def _why_absent(name: str, platform: Platform) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Options that the chosen engine can honour, and what had to be said about them."""
+    """Options that no engine need be refused for; those that are waived are so by the worker, which has the engine."""
 
     options: JobOptions
     waits_for: str | None
     """Why no worker can begin now, or None where one can."""
 
 
-def check(reports: dict[str, EngineReport], options: JobOptions) -> Checked:
+def check(reports: Mapping[str, EngineReport], options: JobOptions) -> Checked:
     """Hold a job's options against what engines say of themselves.
 
-    Raises UnknownEngine, UnknownModel, UnsupportedLanguage, UnsupportedOption.
+    An engine that is away may come back with more than it had, so its job waits. The claim looks again in any case.
+    Raises UnknownEngine, UnsupportedOption and its kin.
     """
+    found = fits(reports.values(), options)
     if options.engine == AUTO:
-        return Checked(options, _why_auto_waits(reports, options))
-    report = reports.get(options.engine)
-    if report is None:
-        raise UnknownEngine(options.engine, [AUTO, *reports])
-    if options.language and report.languages and not report.knows_language(options.language):
-        raise UnsupportedLanguage(options.language, report.engine, list(report.languages))
-    names = [model.name for model in report.models]
-    if options.model and (report.models or report.available) and options.model not in names:
-        raise UnknownModel(options.model, report.engine, names)
-    waits_for = None if report.available else f"engine {report.engine!r} is not available: {report.reason}"
-    return Checked(_waive(reports, report, options), waits_for)
+        return Checked(options, _why_auto_waits(found, options))
+    fit = next((fit for fit in found if fit.report.engine == options.engine), None)
+    if fit is None:
+        raise UnknownEngine(options.engine, [AUTO, *sorted(fit.report.engine for fit in found)])
+    if not fit.report.available:
+        return Checked(options, f"engine {options.engine!r} is not available: {fit.report.reason}")
+    if fit.unmet and options.on_unsupported == "fail":
+        raise refusal(fit, found)
+    return Checked(options, None)
 
 
-def _why_auto_waits(reports: dict[str, EngineReport], options: JobOptions) -> str | None:
-    able = [report for report in reports.values() if report.available]
-    if not able:
-        return "no engine is available: " + (NO_WORKER if reports else "none has been set up")
-    if options.language and not any(report.knows_language(options.language) for report in able):
-        return f"no available engine knows {options.language!r}"
+async def hopeless(platform: Platform, options: JobOptions) -> UnsupportedOption | None:
+    """Why no engine that any worker has told of could honour what a job asks for, or None while one may."""
+    try:
+        check(await known(platform), options)
+    except UnsupportedOption as error:
+        return error
+    except UnknownEngine:  # it was there when the job was made, and may be again
+        return None
     return None
 
 
-def _waive(reports: dict[str, EngineReport], report: EngineReport, options: JobOptions) -> JobOptions:
-    """Refuse what the engine cannot do; or, where the caller wishes for warnings instead, say so and go on."""
-    if not report.available:
-        return options  # what it can do is not known yet; the claim looks again
-    asked = [name for name in ("min_speakers", "max_speakers") if getattr(options, name) is not None]
-    asked += ["enable_diarization"] if options.enable_diarization else []
-    unmet = [] if report.diarizes else asked
-    unmet += ["context_id"] if options.context_id and not report.boosts_words else []
-    for name in unmet:
-        if options.on_unsupported == "fail":
-            able = [other.engine for other in reports.values() if _can(other, name)]
-            raise UnsupportedOption(name, report.engine, able)
-    notices = [
-        Notice(code="option_not_honoured", message=f"engine {report.engine!r} cannot honour {name!r}") for name in unmet
-    ]
-    kept = [notice.model_dump() for notice in notices]
-    waived: dict[str, object] = dict.fromkeys(unmet)
-    return options.model_copy(update={**waived, "warnings": (*options.warnings, *kept)})
-
-
-def _can(report: EngineReport, option: str) -> bool:
-    return report.boosts_words if option == "context_id" else report.diarizes
-
-
-async def queue_depths(platform: Platform) -> dict[str, int]:
-    """Jobs that wait, by the engine that was asked for."""
-    async with platform.sessions.alone() as session:
-        return await engine_reports.waiting(session)
+def _why_auto_waits(found: Sequence[Fit], options: JobOptions) -> str | None:
+    """Raises UnsupportedOption and its kin where no engine could ever honour all that is asked."""
+    here = [fit for fit in found if fit.report.available]
+    if not here:
+        return "no engine is available: " + (NO_WORKER if found else "none has been set up")
+    if options.on_unsupported == "warn" or any(not fit.unmet for fit in here):
+        return None
+    # Away and without a list of languages, an engine knows not every one of them: nobody knows which.
+    away = [fit.report for fit in found if not fit.report.available and not fit.unmet]
+    if able := sorted(report.engine for report in away if report.languages or not options.language):
+        return f"what is asked takes an engine that is not available now: {' or '.join(able)}"
+    raise refusal(here[0], found, nearest=True)
 
 
 async def any_worker(platform: Platform) -> bool:
     """Has any worker reported lately?"""
     async with platform.sessions.alone() as session:
-        return any(fresh for _, fresh in await engine_reports.latest(session))
+        return await engine_reports.count_workers(session) > 0

@@ -139,13 +139,20 @@ def _parse_cursor(cursor: str) -> tuple[datetime, UUID]:
     return parsed
 
 
-async def result(platform: Platform, caller: Caller, job_id: UUID) -> Result:
-    """Raises JobNotFound, ResultNotReady, JobHasNoResult."""
+async def transcribed(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:
+    """A job that has a transcript. Raises JobNotFound, ResultNotReady, JobHasNoResult."""
     job, transcript = await find(platform, caller, job_id)
     if job.state not in ENDED:
         raise ResultNotReady(job.state)
     if job.state != JobState.COMPLETED or job.result_key is None:
         raise JobHasNoResult(job.state, (job.error_details or {}).get("message"))
+    return job, transcript
+
+
+async def result(platform: Platform, caller: Caller, job_id: UUID) -> Result:
+    """Raises JobNotFound, ResultNotReady, JobHasNoResult."""
+    job, transcript = await transcribed(platform, caller, job_id)
+    assert job.result_key is not None
     edits = await speakers.edits_of(platform, job_id)
     heard = edits.apply(await transcripts.load(platform.store, job.result_key))
     return Result(job, transcript, heard, edits.names, await _audio_url(platform, job, transcript))

@@ -1,7 +1,8 @@
-"""What is deleted when. Recordings go a while after their job has ended, never before; erasures are finished."""
+"""What is deleted when. Recordings go a while after their job has ended, and kept stages with them, never before."""
 
 import logging
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from db import jobs, sweeps
 from services import ending
@@ -14,8 +15,22 @@ log = logging.getLogger(__name__)
 BATCH = 100
 
 
+async def erase_expired(platform: Platform) -> int:
+    """Wish for the erasure of jobs that have outlived the time that their owner, or the settings, give them."""
+    hours = platform.settings.retention.result_hours
+    kept = None if hours is None else timedelta(hours=hours)
+    async with platform.sessions.begin() as session:
+        return await sweeps.wish_expired_erased(session, kept=kept, limit=BATCH)
+
+
+async def forget_tombstones(platform: Platform) -> int:
+    kept = timedelta(hours=platform.settings.retention.tombstone_hours)
+    async with platform.sessions.begin() as session:
+        return await sweeps.forget_tombstones(session, older_than=kept, limit=BATCH)
+
+
 async def finish_erasures(platform: Platform) -> int:
-    """Purge the jobs whose erasure had to wait for a worker."""
+    """Purge the jobs whose erasure had to wait for a worker, or was cut short."""
     async with platform.sessions.begin() as session:
         wished = await jobs.to_erase(session, limit=BATCH)
     for job in wished:
@@ -35,6 +50,7 @@ async def delete_expired_audio(platform: Platform) -> int:
         )
         for job in expired:
             if job.source_key is not None:
+                await ending.delete_objects(platform, layout.stages_prefix(job.owner, job.id))
                 await platform.store.delete(job.source_key)
         await sweeps.note_audio_deleted(session, [job.id for job in expired])
     return len(expired)
@@ -61,7 +77,12 @@ async def _delete_unused(platform: Platform, candidates: list[ListedObject]) -> 
     job_ids = {job_id for found in candidates if (job_id := layout.job_of(found.key)) is not None}
     async with platform.sessions.begin() as session:
         used = await sweeps.keys_in_use(session, job_ids)
-    unused = [found.key for found in candidates if found.key not in used]
+        staged = await sweeps.with_stages(session, job_ids)
+    unused = [found.key for found in candidates if found.key not in used and not _is_stage_of(found.key, staged)]
     for key in unused:
         await platform.store.delete(key)
     return len(unused)
+
+
+def _is_stage_of(key: str, job_ids: set[UUID]) -> bool:
+    return layout.stage_of(key) is not None and layout.job_of(key) in job_ids

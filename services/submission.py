@@ -3,15 +3,18 @@
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Self
 from uuid import UUID, uuid4
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from db import job_events, jobs
-from db.tables import Transcript
+from db.tables import Job, Transcript
 from domain.access import Caller
 from domain.capabilities import AUTO
 from domain.errors import EmptyMedia, EngineUnavailable, Invalid
 from domain.lifecycle import JobOptions, JobState
-from services import contexts, engine_reports
+from services import contexts, ending, engine_reports, once
 from services.platform import Platform
 from storage import layout
 from storage.contract import StoredObject
@@ -26,6 +29,8 @@ class Submission:
 
     options: JobOptions
     session_id: UUID | None = None
+    delete_after_seconds: int | None = None
+    """Erase the job so long after its end."""
     wait: bool = True
     """Whether the job may wait for an engine that is not there now."""
 
@@ -37,6 +42,26 @@ class Receipt:
     engine: str
     state: JobState
     message: str
+    replayed: bool = False
+    """Whether this answers a request that had been answered before."""
+
+    @classmethod
+    def of(cls, job: Job, checked: engine_reports.Checked) -> Self:
+        return cls(job.id, job.transcript_id, job.engine, job.state, checked.waits_for or _welcome(job.engine))
+
+    def to_json(self) -> dict[str, str]:
+        return {
+            "job_id": str(self.job_id),
+            "transcript_id": str(self.transcript_id),
+            "engine": self.engine,
+            "state": self.state,
+            "message": self.message,
+        }
+
+    @classmethod
+    def from_json(cls, kept: dict[str, str]) -> Self:
+        ids = UUID(kept["job_id"]), UUID(kept["transcript_id"])
+        return cls(*ids, kept["engine"], JobState(kept["state"]), kept["message"], replayed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +80,27 @@ async def check(platform: Platform, caller: Caller, submission: Submission) -> e
     language = submission.options.language
     if language is not None and not LANGUAGE.fullmatch(language):
         raise Invalid("a language is a BCP 47 tag such as en, en-US or pt-BR", field="language")
-    low, high = submission.options.min_speakers, submission.options.max_speakers
-    if low is not None and high is not None and low > high:
-        raise Invalid("min_speakers is greater than max_speakers", field="min_speakers")
+    _refuse_contradictions(submission.options)
     options = await contexts.freeze(platform, caller, submission.options)
     checked = engine_reports.check(await engine_reports.known(platform), options)
     if checked.waits_for and not submission.wait:
         raise EngineUnavailable(f"{checked.waits_for}; leave out wait=false to queue the job until it is")
     return checked
+
+
+def _refuse_contradictions(options: JobOptions) -> None:
+    exactly, low, high = options.num_speakers, options.min_speakers, options.max_speakers
+    if low is not None and high is not None and low > high:
+        raise Invalid("min_speakers is greater than max_speakers", field="min_speakers")
+    if exactly is not None and not (low or 1) <= exactly <= (high or exactly):
+        raise Invalid(
+            "num_speakers is not between min_speakers and max_speakers; leave these out", field="num_speakers"
+        )
+    counts = {"num_speakers": exactly, "min_speakers": low, "max_speakers": high}
+    said = [name for name, count in counts.items() if count is not None]
+    # A rerun without speakers has its parent's counts, which are no wish of its own.
+    if said and options.enable_diarization is False and not options.stages:
+        raise Invalid(f"with enable_diarization=false no speakers are told apart: leave {said[0]} out", field=said[0])
 
 
 async def keep(platform: Platform, caller: Caller, media: AsyncIterator[bytes]) -> Kept:
@@ -76,38 +114,88 @@ async def keep(platform: Platform, caller: Caller, media: AsyncIterator[bytes]) 
     return Kept(job_id, stored)
 
 
-async def discard(platform: Platform, kept: Kept) -> None:
-    """Forget a recording that no job will use."""
-    await platform.store.delete(kept.stored.key)
+async def discard(platform: Platform, caller: Caller, kept: Kept) -> None:
+    """Forget what was stored for a job that will not be."""
+    await ending.delete_objects(platform, layout.job_prefix(caller.owner, kept.job_id))
 
 
 async def submit(
-    platform: Platform, caller: Caller, submission: Submission, kept: Kept, *, filename: str | None
+    platform: Platform,
+    caller: Caller,
+    submission: Submission,
+    kept: Kept,
+    *,
+    filename: str | None,
+    parent: UUID | None = None,
+    key: once.Key | None = None,
 ) -> Receipt:
     """Record the job, then ring for a worker, in that order.
 
-    A crash between two steps leaves nothing worse than an unused object, which `services.retention` deletes after a
-    day, or a job that nobody was told of, which the sweeper rings for again.
+    With a key that was answered before, the answer of then: no job is made, and `kept` is discarded. A crash between
+    two steps leaves nothing worse than an unused object, which `services.retention` deletes after a day, or a job that
+    nobody was told of, which the sweeper rings for again. Raises what `check` raises, and IdempotencyKeyReused.
     """
+    request = once.fingerprint(
+        options=submission.options.model_dump(mode="json"),
+        session_id=submission.session_id,
+        delete_after=submission.delete_after_seconds,
+        filename=filename,
+        parent=parent,
+        recording=kept.stored.sha256,
+    )
+    if key is not None and (receipt := await _answered_before(platform, caller, key, request, kept)):
+        return receipt
     checked = await check(platform, caller, submission)
     transcript = Transcript(id=uuid4(), owner=caller.owner, session_id=submission.session_id, filename=filename)
-    async with platform.sessions.begin() as session:
-        recorded = await jobs.insert_job(
-            session,
-            transcript,
-            id=kept.job_id,
-            engine=checked.options.engine,
-            engine_params=checked.options.model_dump(mode="json", exclude_none=True),
-            max_retries=platform.settings.workers.max_retries,
-            message=checked.waits_for,
-            source_key=kept.stored.key,
-            source_bytes=kept.stored.size_bytes,
-            source_sha256=kept.stored.sha256,
-        )
+    try:
+        async with platform.sessions.begin() as session:
+            recorded = await _record(
+                session,
+                transcript,
+                checked,
+                kept,
+                parent_job_id=parent,
+                delete_after_seconds=submission.delete_after_seconds,
+                max_retries=platform.settings.workers.max_retries,
+            )
+            receipt = Receipt.of(recorded, checked)
+            if key is not None:
+                await once.remember(session, caller, key, request, receipt.to_json())
+    except once.AnsweredBefore:  # by a request that ran beside this one
+        return await submit(platform, caller, submission, kept, filename=filename, parent=parent, key=key)
     await platform.queue.ring(recorded.id, recorded.dispatch_no)
     await platform.events.publish(job_events.state_event(recorded, message=recorded.message))
-    return Receipt(
-        recorded.id, transcript.id, recorded.engine, recorded.state, checked.waits_for or _welcome(recorded.engine)
+    return receipt
+
+
+async def _answered_before(
+    platform: Platform, caller: Caller, key: once.Key, request: str, kept: Kept
+) -> Receipt | None:
+    answer = await once.answer_before(platform, caller, key, request)
+    if answer is None:
+        return None
+    await discard(platform, caller, kept)
+    return Receipt.from_json(answer)
+
+
+async def _record(
+    session: AsyncSession,
+    transcript: Transcript,
+    checked: engine_reports.Checked,
+    kept: Kept,
+    **values: int | UUID | None,
+) -> Job:
+    return await jobs.insert_job(
+        session,
+        transcript,
+        id=kept.job_id,
+        engine=checked.options.engine,
+        engine_params=checked.options.model_dump(mode="json", exclude_none=True),
+        message=checked.waits_for,
+        source_key=kept.stored.key,
+        source_bytes=kept.stored.size_bytes,
+        source_sha256=kept.stored.sha256,
+        **values,
     )
 
 

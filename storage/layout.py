@@ -18,6 +18,21 @@ def result(owner: str, job_id: UUID, fence: int) -> str:
     return f"{job_prefix(owner, job_id)}result/{fence}.json.zst"
 
 
+def stage(owner: str, job_id: UUID, stage: str, fence: int) -> str:
+    """What a try reached after a stage; fence 0: given by the job that this one goes on from."""
+    return f"{stages_prefix(owner, job_id)}{stage}/{fence}.json.zst"
+
+
+def stages_prefix(owner: str, job_id: UUID) -> str:
+    return f"{job_prefix(owner, job_id)}stage/"
+
+
+def stage_of(key: str) -> str | None:
+    """The stage whose output an object is, or None where it is something else."""
+    parts = key.split("/")
+    return parts[5] if len(parts) == 7 and parts[4] == "stage" else None
+
+
 def job_of(key: str) -> UUID | None:
     """The job that an object belongs to, or None where the key is not of this layout."""
     parts = key.split("/")

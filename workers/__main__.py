@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from uuid import UUID
 
 import uvloop
 
@@ -12,15 +13,20 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 from config import telemetry
 from config.load import load_settings
 from workers.main import run
+from workers.quarantine import run_alone
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     parser.add_argument("--ready-fd", type=int, help="file descriptor to which a line is written once jobs are taken")
+    parser.add_argument("--only", type=UUID, metavar="JOB", help="make one attempt at this job, and end")
     arguments = parser.parse_args()
     settings = load_settings()
     telemetry.configure(settings.log, process="worker")
-    uvloop.run(run(settings, ready_fd=arguments.ready_fd))
+    if arguments.only is not None:
+        uvloop.run(run_alone(settings, arguments.only))
+    else:
+        uvloop.run(run(settings, ready_fd=arguments.ready_fd))
 
 
 main()

@@ -7,6 +7,7 @@ from uuid import UUID
 from engines.registry import Registry
 from services.platform import Platform
 from workers import pipeline
+from workers.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ class Attendance:
         self._platform, self._registry, self._worker = platform, registry, worker
         self._free = asyncio.Semaphore(platform.settings.workers.max_concurrent_jobs)
         self._attempts: set[asyncio.Task[None]] = set()
+        self._quarantine = Quarantine()
         self._draining = False
 
     async def attend(self, job_id: UUID) -> None:
@@ -32,7 +34,9 @@ class Attendance:
 
     async def _attempt(self, job_id: UUID) -> None:
         try:
-            await pipeline.run_attempt(self._platform, self._registry, job_id, worker=self._worker)
+            await pipeline.run_attempt(
+                self._platform, self._registry, job_id, worker=self._worker, elsewhere=self._quarantine.attempt
+            )
         except Exception:
             # Before the claim or after the row's last word: nothing is ours any more, and the sweeper sees to the rest.
             log.exception("an attempt could not be begun or ended")

@@ -8,8 +8,20 @@ from pathlib import Path
 
 from config.settings import MediaSettings
 from domain.capabilities import EngineReport
+from domain.errors import EngineFailed
 from domain.lifecycle import JobOptions
-from domain.transcript import Heard, LeftOutTerm, Notice, Segment, TermsUsed, Transcript, Vocabulary, join_text
+from domain.transcript import (
+    Heard,
+    LeftOutTerm,
+    Notice,
+    Segment,
+    StageReached,
+    TermsUsed,
+    Transcript,
+    Vocabulary,
+    join_text,
+)
+from domain.wishes import waive
 from engines.contract import Engine, Hearing
 from engines.registry import Choice
 from media.decode import Decoded, DecodeLimits, decode
@@ -50,7 +62,8 @@ async def prepare(folder: Path, settings: MediaSettings, options: JobOptions) ->
     mixed = folder / "audio.wav"
     decoded = await decode(source, mixed, limits)
     recording = Recording(decoded, mixed, (mixed,))
-    if 1 < decoded.channels <= MOST_CHANNELS and (options.channel_roles or options.enable_diarization is not False):
+    apart_is_wished = options.channel_roles or options.enable_diarization is not False
+    if 1 < decoded.channels <= MOST_CHANNELS and apart_is_wished and not options.stages:
         waves = tuple(folder / f"channel-{channel}.wav" for channel in range(decoded.channels))
         for channel, wave in enumerate(waves):
             await decode(source, wave, limits, channel=channel)
@@ -71,30 +84,118 @@ async def _told_apart(decoded: Decoded, mixed: Path, waves: tuple[Path, ...], op
     return Recording(decoded, mixed, (mixed,))
 
 
-async def hear(choice: Choice, options: JobOptions, recording: Recording, recorder: Recorder) -> Transcript:
-    """Have the engine hear the recording, tell the recorder of it as it comes, and make the transcript of it."""
-    hearing = hearing_of(choice.report, options, recording)
-    async with aclosing(_heard(choice.engine, hearing, recording)) as heard:
-        async for item in heard:
-            await recorder.take(item)
-    language = recorder.detected.language if recorder.detected else hearing.language
-    return Transcript(
-        language=language,
-        duration=recording.decoded.seconds,
-        engine=choice.engine.name,
-        engine_reason=choice.reason,
-        model=options.model or choice.report.default_model,
-        segments=tuple(recorder.segments),
-        speaker_roles=await asyncio.to_thread(_roles, options, recording, recorder.segments, language),
-        vocabulary=_vocabulary(options, recorder),
-        flags=await asyncio.to_thread(quality.flags, recorder.segments, recording.mixed),
-        warnings=(
-            *(Notice.model_validate(warning) for warning in options.warnings),
-            *recording.decoded.notices,
-            *recording.notices,
-            *recorder.notices,
-        ),
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who does a job, and where they begin."""
+
+    lead: Choice
+    diarizer: Choice | None = None
+    """Tells speakers apart where that is wished and the lead cannot."""
+    given: StageReached | None = None
+    """What an earlier try, or the parent of a rerun, has reached."""
+    last_try: bool = False
+    """Whether a failure that might pass ends the job: then the text that there is goes out as it is."""
+
+    @property
+    def lead_is_needed(self) -> bool:
+        stages = self.lead.report.stages
+        return self.given is None or self.given.stage in stages[:-1]
+
+
+def lacks_speakers(report: EngineReport, options: JobOptions, recording: Recording) -> bool:
+    """Are speakers wished for that neither the channels nor the engine will tell apart?"""
+    counts = (options.num_speakers, options.min_speakers, options.max_speakers)
+    wished = options.enable_diarization or any(count is not None for count in counts)
+    return bool(wished) and not recording.apart and not report.diarizes
+
+
+async def hear(cast: Cast, options: JobOptions, recording: Recording, recorder: Recorder) -> Transcript:
+    """Have the recording heard, tell the recorder of it as it comes, and make the transcript of it."""
+    options = waive(options, cast.lead.engine.name, cast.lead.unmet)
+    if cast.given is not None:
+        recorder.go_on_from(cast.given)
+    text = await _hear_text(cast, options, recording, recorder)
+    text, speakers_from = await _with_speakers(cast, options, recording, recorder, text)
+    if not recorder.segments:  # none was heard anew; but whoever follows the job wants to see the text
+        for segment in text.segments:
+            await recorder.take(segment)
+    said = (
+        *(Notice.model_validate(warning) for warning in options.warnings),
+        *recording.decoded.notices,
+        *recording.notices,
+        *recorder.notices,
     )
+    return Transcript(
+        language=text.language,
+        duration=recording.decoded.seconds,
+        engine=cast.lead.engine.name,
+        engine_reason=cast.lead.reason,
+        model=options.model or cast.lead.report.default_model,
+        segments=text.segments,
+        speakers_from=speakers_from,
+        speaker_roles=await asyncio.to_thread(_roles, options, recording, text.segments, text.language),
+        vocabulary=_vocabulary(options, recorder.terms, text.segments),
+        flags=await asyncio.to_thread(quality.flags, text.segments, recording.mixed),
+        warnings=tuple(dict.fromkeys(said)),
+    )
+
+
+async def _hear_text(cast: Cast, options: JobOptions, recording: Recording, recorder: Recorder) -> StageReached:
+    """All that the lead makes of the recording; where it fails late and for good, what it had reached by then."""
+    if cast.given is not None and not cast.lead_is_needed:
+        return cast.given
+    hearing = hearing_of(cast.lead.report, options, recording, cast.given)
+    try:
+        recorder.engine = cast.lead.engine.name
+        async with aclosing(_heard(cast.lead.engine, hearing, recording)) as heard:
+            async for item in heard:
+                await recorder.take(item)
+    except EngineFailed as error:
+        if recorder.reached is None or (error.retryable and not cast.last_try):
+            raise
+        failed = f"nothing behind the stage {recorder.reached.stage} could be done: {error}"
+        await recorder.take(Notice(code="stages_failed", message=failed))
+        return recorder.reached
+    language = recorder.detected.language if recorder.detected else hearing.language
+    return StageReached(stage=cast.lead.report.stages[-1], language=language, segments=tuple(recorder.segments))
+
+
+async def _with_speakers(
+    cast: Cast, options: JobOptions, recording: Recording, recorder: Recorder, text: StageReached
+) -> tuple[StageReached, str | None]:
+    """The text with its speakers, and who told them apart."""
+    if recording.apart:
+        return text, "channels" if text.segments else None
+    if any(segment.speaker_tag is not None for segment in text.segments):
+        return text, cast.lead.engine.name
+    if cast.diarizer is None or not text.segments:
+        return text, None
+    if text is not cast.given:
+        await recorder.take(text)
+    told = await _tell_apart(cast, options, recording, recorder, text)
+    return (text, None) if told is None else (text.model_copy(update={"segments": told}), cast.diarizer.engine.name)
+
+
+async def _tell_apart(
+    cast: Cast, options: JobOptions, recording: Recording, recorder: Recorder, text: StageReached
+) -> tuple[Segment, ...] | None:
+    """The segments as the diarizer gives them back; what it was given has been streamed, and stands if it fails."""
+    assert cast.diarizer is not None
+    told: list[Segment] = []
+    hearing = hearing_of(cast.diarizer.report, options, recording, text)
+    try:
+        async with aclosing(cast.diarizer.engine.transcribe(recording.mixed, hearing)) as heard:
+            async for item in heard:
+                if isinstance(item, Segment):
+                    told.append(item)
+                else:
+                    await recorder.take(item)
+    except EngineFailed as error:
+        if error.retryable and not cast.last_try:
+            raise
+        await recorder.take(Notice(code="diarization_failed", message=f"speakers are not told apart: {error}"))
+        return None
+    return tuple(told)
 
 
 def _heard(engine: Engine, hearing: Hearing, recording: Recording) -> AsyncGenerator[Heard, None]:
@@ -103,16 +204,21 @@ def _heard(engine: Engine, hearing: Hearing, recording: Recording) -> AsyncGener
     return hear_apart([engine.transcribe(wave, hearing) for wave in recording.waves])
 
 
-def hearing_of(report: EngineReport, options: JobOptions, recording: Recording) -> Hearing:
+def hearing_of(
+    report: EngineReport, options: JobOptions, recording: Recording, given: StageReached | None = None
+) -> Hearing:
     """What to ask of the engine; of channels that are heard apart each is one speaker's, so it need tell none apart."""
     return Hearing(
         audio_seconds=recording.decoded.seconds,
-        language=language_for(report, options.language),
-        model=options.model,
+        language=given.language if given else language_for(report, options.language),
+        model=options.model if report.transcribes else None,
         enable_diarization=False if recording.apart else options.enable_diarization,
+        num_speakers=None if recording.apart else options.num_speakers,
         min_speakers=None if recording.apart else options.min_speakers,
         max_speakers=None if recording.apart else options.max_speakers,
         terms=options.terms,
+        given=given,
+        options=options.engine_options if report.transcribes else {},
     )
 
 
@@ -132,14 +238,14 @@ def _roles(
     return {str(tag): role for tag, role in roles.assign(segments, language).roles.items()}
 
 
-def _vocabulary(options: JobOptions, recorder: Recorder) -> Vocabulary | None:
+def _vocabulary(options: JobOptions, terms: TermsUsed | None, segments: Sequence[Segment]) -> Vocabulary | None:
     """What became of the context; an engine that said nothing of its terms used none of them."""
     if options.context_id is None or options.context_version is None:
         return None
-    told = recorder.terms or TermsUsed(
+    told = terms or TermsUsed(
         left_out=tuple(LeftOutTerm(text=term.text, reason="the engine cannot use terms") for term in options.terms)
     )
-    text = join_text(segment.text for segment in recorder.segments)
+    text = join_text(segment.text for segment in segments)
     return Vocabulary(
         context_id=options.context_id,
         version=options.context_version,

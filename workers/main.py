@@ -62,6 +62,7 @@ async def _serve(
     tasks = [asyncio.create_task(duty) for duty in duties]
     await stop.wait()
     log.info("worker %s drains", worker)
+    await reporter.withdraw()
     await attendance.drain(platform.settings.workers.grace_seconds)
     await _end(tasks)
     with contextlib.suppress(Exception):

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from config import telemetry
+from domain.capabilities import AUTO, DIARIZE_STAGE
 from domain.errors import (
     DatabaseUnavailable,
     DeadlinePassed,
@@ -22,12 +23,14 @@ from domain.errors import (
     StorageUnavailable,
     Unavailable,
 )
+from domain.lifecycle import JobOptions
+from domain.transcript import Transcript
 from engines.choice import NoEngine
 from engines.registry import Choice, Registry
-from services import attempts
+from services import attempts, engine_reports, stages
 from services.attempts import Attempt, Standing
 from services.platform import Platform
-from workers.hearing import Recording, fetch, hear, prepare
+from workers.hearing import Cast, Recording, fetch, hear, lacks_speakers, prepare
 from workers.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -46,25 +49,40 @@ class NotOurs(Exception):
         self.standing = standing
 
 
-async def run_attempt(platform: Platform, registry: Registry, job_id: UUID, *, worker: str) -> None:
-    """Make one attempt at a job, if it is there to be had; returns when the row says how it ended."""
-    options = await attempts.look(platform, job_id)
-    if options is None:
+Elsewhere = Callable[[UUID], Awaitable[None]]
+"""Makes an attempt in another process."""
+
+
+async def run_attempt(
+    platform: Platform, registry: Registry, job_id: UUID, *, worker: str, elsewhere: Elsewhere | None = None
+) -> None:
+    """Make one attempt at a job, if it is there to be had; returns when the row says how it ended.
+
+    A job that may be what kills workers is left to `elsewhere`, where that is given.
+    """
+    waiting = await attempts.look(platform, job_id)
+    if waiting is None:
         return
-    choice = await registry.choose(options.engine, language=options.language, model=options.model)
+    if waiting.suspect and elsewhere is not None:
+        await elsewhere(job_id)
+        return
+    options = waiting.options
+    choice = await registry.choose(options)
     if isinstance(choice, NoEngine):
-        await _do_without(platform, job_id, choice)
+        await _do_without(platform, job_id, options, choice)
         return
     attempt = await attempts.claim(platform, job_id, worker=worker)
     if attempt is None:
         return
     with telemetry.bind(job_id=str(job_id), fence=attempt.fence):
-        await _settle(platform, attempt, _work(platform, choice, attempt, worker))
+        await _settle(platform, attempt, _work(platform, registry, choice, attempt, worker))
 
 
-async def _do_without(platform: Platform, job_id: UUID, missing: NoEngine) -> None:
+async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, missing: NoEngine) -> None:
     if missing.permanent:
         await attempts.give_up(platform, job_id, code="unsupported_option", reason=missing.reason)
+    elif error := await engine_reports.hopeless(platform, options):
+        await attempts.give_up(platform, job_id, code=error.code, reason=str(error))
     else:
         await attempts.postpone(platform, job_id, reason=missing.reason)
 
@@ -147,7 +165,7 @@ async def _persist(write: Callable[[], Awaitable[bool]], *, lenient: bool = Fals
         raise NotOurs(Standing.LOST)
 
 
-async def _work(platform: Platform, choice: Choice, attempt: Attempt, worker: str) -> None:
+async def _work(platform: Platform, registry: Registry, choice: Choice, attempt: Attempt, worker: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=platform.settings.media.work_dir))
     try:
         await fetch(platform.store, attempt.source_key, folder)
@@ -162,10 +180,47 @@ async def _work(platform: Platform, choice: Choice, attempt: Attempt, worker: st
             persist=_persist,
         )
         async with recorder:
-            transcript = await hear(choice, attempt.options, recording, recorder)
-        await _persist(lambda: attempts.complete(platform, attempt, transcript, unkept=recorder.unkept))
+            transcript = await _hear_with_any(platform, registry, choice, attempt, recording, recorder)
+        await _persist(
+            lambda: attempts.complete(
+                platform, attempt, transcript, unkept=recorder.unkept, engine_seconds=recorder.engine_seconds
+            )
+        )
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def _cast(platform: Platform, registry: Registry, lead: Choice, attempt: Attempt, recording: Recording) -> Cast:
+    options, given = attempt.options, None
+    if attempt.fence > 1 or options.stages:
+        order = (*lead.report.stages, DIARIZE_STAGE)
+        given = await stages.last_kept(platform, attempt.owner, attempt.job_id, order)
+    return Cast(
+        lead,
+        diarizer=await registry.for_stage(DIARIZE_STAGE) if lacks_speakers(lead.report, options, recording) else None,
+        given=given if given and given.engine == lead.engine.name else None,
+        last_try=attempt.attempts >= attempt.max_retries,
+    )
+
+
+async def _hear_with_any(
+    platform: Platform, registry: Registry, lead: Choice, attempt: Attempt, recording: Recording, recorder: Recorder
+) -> Transcript:
+    """Have it heard; for `auto`, by the next engine where one turns out to be down before it has begun."""
+    down: frozenset[str] = frozenset()
+    while True:
+        cast = await _cast(platform, registry, lead, attempt, recording)
+        try:
+            return await hear(cast, attempt.options, recording, recorder)
+        except EngineFailed as error:
+            if attempt.options.engine != AUTO or recorder.begun or not error.retryable:
+                raise
+            down |= {lead.engine.name}
+            following = await registry.choose(attempt.options, passed_over=down)
+            if isinstance(following, NoEngine):
+                raise
+            log.warning("engine %s was down (%s): on to %s", lead.engine.name, error.code, following.engine.name)
+            lead = following
 
 
 async def _note_decoded(platform: Platform, attempt: Attempt, recording: Recording) -> bool:

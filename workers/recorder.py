@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Self
 
+from domain.capabilities import DIARIZE_STAGE
 from domain.events import Event
 from domain.lifecycle import JobState
-from domain.transcript import Detected, Heard, Notice, Progress, Segment, TermsUsed
+from domain.transcript import Detected, Heard, Notice, Progress, Segment, StageReached, TermsUsed
 from engines.contract import DOWNLOAD_STAGE
-from services import attempts
+from services import attempts, stages
 from services.attempts import Attempt, Numbered
 from services.platform import Platform
 
@@ -31,21 +32,27 @@ class Recorder:
     def __init__(
         self, platform: Platform, attempt: Attempt, *, worker: str, engine: str, seconds: float, persist: Persist
     ) -> None:
-        self._platform, self._attempt, self._worker, self._engine = platform, attempt, worker, engine
+        self._platform, self._attempt, self._worker = platform, attempt, worker
         self._total, self._persist = seconds, persist
+        self.engine = engine
         self.segments: list[Segment] = []
         self.notices: list[Notice] = []
         self.detected: Detected | None = None
         self.terms: TermsUsed | None = None
+        self.reached: StageReached | None = None
+        self.begun = False
         self._kept = 0
         self._progress = Progress(stage="transcribe", done=0, total=seconds)
         self._keeping = asyncio.Lock()
         self._began = self._announced = monotonic()
+        self._engine_began: float | None = None
+        self._engine_ended: float | None = None
         self._news = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._keeper = asyncio.create_task(self._keep_up())
+        self._engine_began = monotonic()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -56,13 +63,28 @@ class Recorder:
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
 
+    def go_on_from(self, given: StageReached) -> None:
+        """What was said before a stage that is not done again."""
+        self._engine_began = None  # what it takes for the rest says nothing of how fast it is
+        self.reached, self.terms = given, given.terms
+        self.notices = list(given.notices)
+
     @property
     def unkept(self) -> list[Numbered]:
         return list(enumerate(self.segments[self._kept :], start=self._kept + 1))
 
+    @property
+    def engine_seconds(self) -> float | None:
+        """What the engine took for all of the recording, up to its last word; None where it went on from something."""
+        if self._engine_began is None or self._engine_ended is None:
+            return None
+        return self._engine_ended - self._engine_began
+
     async def take(self, heard: Heard) -> None:
         if self._keeper is not None and self._keeper.done():
             self._keeper.result()  # the job is no longer ours: say so here, where the engine can be stopped
+        self.begun = True
+        self._time(heard)
         match heard:
             case Segment():
                 self.segments.append(heard)
@@ -77,6 +99,23 @@ class Recorder:
                 self.notices.append(heard)
             case TermsUsed():
                 self.terms = heard
+            case StageReached():
+                said = {"engine": self.engine, "terms": self.terms, "notices": tuple(self.notices)}
+                self.reached = heard.model_copy(update=said)
+                await stages.keep(self._platform, self._attempt, self.reached)
+
+    def _time(self, heard: Heard) -> None:
+        """The engine's seconds: without the wait for its turn and its model, and without those of a diarizer of ours.
+
+        An engine that has waited begins by saying that nothing is done yet.
+        """
+        match heard:
+            case Progress(stage=stage) if stage in (DOWNLOAD_STAGE, DIARIZE_STAGE):
+                return
+            case Progress(done=0) if self._engine_began is not None and self._engine_ended is None:
+                self._engine_began = self._engine_ended = monotonic()
+            case Progress() | Segment():
+                self._engine_ended = monotonic()
 
     async def _keep_up(self) -> None:
         while True:
@@ -118,7 +157,7 @@ class Recorder:
                 audio_done=done,
                 audio_total=self._total,
                 eta_seconds=self._eta(now, done),
-                engine=self._engine,
+                engine=self.engine,
                 worker_id=self._worker,
                 fence=self._attempt.fence,
             )
@@ -128,7 +167,7 @@ class Recorder:
         progress = self._progress
         if progress.stage == DOWNLOAD_STAGE:
             return f"downloading the model: {progress.done / 1e6:.0f} of {progress.total / 1e6:.0f} MB"
-        return f"Transcribing with {self._engine.upper()}"
+        return f"Transcribing with {self.engine.upper()}"
 
     def _eta(self, now: float, done: float | None) -> float | None:
         spent = now - self._began

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 
+from domain.capabilities import EngineReport
 from domain.errors import EscribaError
 from engines.registry import Registry
-from services import engine_reports, retention, upkeep
+from services import engine_reports, once, retention, upkeep
 from services.platform import Platform
 
 log = logging.getLogger(__name__)
@@ -15,7 +17,10 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 1.0
 """How long a lost ring or a lost worker may go unnoticed, besides its lease."""
 
-REPORT_SECONDS = 2.0
+REPORT_SECONDS = 1.0
+VOUCH_SECONDS = 1.0
+"""A quarter of the time for which a worker's last word is believed (`db.engine_reports.FRESH`)."""
+
 TIDY_SECONDS = 10.0
 ORPHANS_SECONDS = 3600.0
 
@@ -44,26 +49,52 @@ class Sweeper:
         if monotonic() - self._tidied > TIDY_SECONDS:
             self._tidied = monotonic()
             await retention.delete_expired_audio(self._platform)
+            await retention.erase_expired(self._platform)
         if monotonic() - self._looked_for_orphans > ORPHANS_SECONDS:
             self._looked_for_orphans = monotonic()
             await retention.delete_orphans(self._platform)
+            await retention.forget_tombstones(self._platform)
+            await once.forget_old(self._platform)
 
 
 class Reporter:
-    """Tells what this worker can reach, so that doors need know no engine."""
+    """Tells what this worker can reach, so that doors need know no engine.
+
+    Two clocks: a look at every engine, which is written down where something has changed, and a word every second that
+    this worker is there, which no engine that takes its time can hold up.
+    """
 
     def __init__(self, platform: Platform, registry: Registry, *, worker: str) -> None:
         self._platform, self._registry, self._worker = platform, registry, worker
+        self._kept: list[EngineReport] | None = None
+        self._withdrawn = False
         self.told = asyncio.Event()
         """Set once the first report is in PostgreSQL: from then on jobs for these engines are understood."""
 
     async def run(self) -> None:
-        await every(REPORT_SECONDS, "report", self.report)
+        async with asyncio.TaskGroup() as clocks:
+            clocks.create_task(every(REPORT_SECONDS, "report", self.report))
+            clocks.create_task(every(VOUCH_SECONDS, "vouch", self.vouch))
 
     async def report(self) -> None:
         reports = await self._registry.reports()
-        await engine_reports.record(self._platform, worker=self._worker, reports=reports)
+        if reports != self._kept and not self._withdrawn:
+            await engine_reports.record(self._platform, worker=self._worker, reports=reports)
+            self._kept = reports
         self.told.set()
+
+    async def vouch(self) -> None:
+        if self._kept is None or self._withdrawn:
+            return
+        if await engine_reports.vouch(self._platform, worker=self._worker) < len(self._kept):
+            self._kept = None  # cleared away while nobody heard of us: to be said anew
+
+    async def withdraw(self) -> None:
+        """This worker takes no more jobs, and nobody shall count on it. Where the database is away, time says it."""
+        self._withdrawn = True
+        with suppress(EscribaError, TimeoutError):
+            async with asyncio.timeout(VOUCH_SECONDS):
+                await engine_reports.withdraw(self._platform, worker=self._worker)
 
 
 async def every(seconds: float, name: str, duty: Callable[[], Awaitable[None]]) -> None:

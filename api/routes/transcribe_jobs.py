@@ -1,6 +1,5 @@
 """The native API: submit, watch, read, end."""
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Annotated, Literal
 from uuid import UUID
@@ -10,25 +9,26 @@ from fastapi.responses import PlainTextResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api import forms, ranges
-from api.dependencies import CallerDep, HubDep, PlatformDep
+from api.dependencies import BoardDep, CallerDep, HubDep, PlatformDep
 from api.errors import documented
-from api.schemas import Cancelled, EnginesView, EngineView, ErasureReceipt, JobAccepted, JobPage, JobResult, JobStatus
+from api.schemas import Cancelled, EnginesView, ErasureReceipt, JobAccepted, JobPage, JobResult, JobStatus
 from api.uploads import Form
 from domain import errors, subtitles
 from domain.access import Caller
-from domain.capabilities import AUTO
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
 from domain.speakers import SpeakerChanges
 from domain.transcript import Segment
-from services import ending, engine_reports, following, reading, speakers, submission
+from services import ending, following, once, reading, rerunning, speakers, submission
 from services.platform import Platform
+from services.rerunning import Rerun
 
 router = APIRouter(prefix="/api/transcribe/jobs", tags=["jobs"])
 
 SUBMIT_ERRORS = documented(
     errors.MalformedUpload, errors.MissingFile, errors.UnknownEngine, errors.UnsupportedLanguage,
     errors.UnsupportedOption, errors.EmptyMedia, errors.TooLarge, errors.EngineUnavailable, errors.DatabaseUnavailable,
+    errors.IdempotencyKeyReused,
 )  # fmt: skip
 
 PING_SECONDS = 15
@@ -42,38 +42,75 @@ WRITERS: dict[str, tuple[Callable[[Sequence[Segment], Mapping[int, str]], str], 
 }
 
 
-async def _submit(request: Request, platform: Platform, caller: Caller, kind: type[forms.SubmitForm]) -> JobAccepted:
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="Send the same key again after an answer that was lost: it makes no second job, and gets the "
+        "first answer again for seven days."
+    ),
+]
+
+
+async def _submit(
+    request: Request,
+    response: Response,
+    platform: Platform,
+    caller: Caller,
+    kind: type[forms.SubmitForm],
+    said_key: str | None,
+) -> JobAccepted:
     """Refuse early what the fields before the file already rule out; then store, then look at all the fields."""
+    key = None if said_key is None else once.Key.parse(said_key)
     settings = platform.settings
     form = Form(request, largest_file_bytes=settings.api.max_file_size_bytes)
     await form.read_up_to_file()
-    if form.fields:
+    if form.fields and not (key and await once.is_known(platform, caller, key)):
         await submission.check(platform, caller, kind.read(form.fields).submission(settings.engines.default_engine))
     kept = await submission.keep(platform, caller, form.media())
     try:
         wanted = kind.read(form.fields).submission(settings.engines.default_engine)
-        receipt = await submission.submit(platform, caller, wanted, kept, filename=forms.bare_name(form.filename))
+        receipt = await submission.submit(
+            platform, caller, wanted, kept, filename=forms.bare_name(form.filename), key=key
+        )
     except errors.EscribaError as error:
         if not isinstance(error, errors.DatabaseUnavailable):  # then the row may be there, and need its recording
-            await submission.discard(platform, kept)
+            await submission.discard(platform, caller, kept)
         raise
+    return _accepted(receipt, response)
+
+
+def _accepted(receipt: submission.Receipt, response: Response) -> JobAccepted:
+    if receipt.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
     return JobAccepted.of(receipt)
 
 
 @router.post(
     "/transcribe", status_code=202, responses=SUBMIT_ERRORS, openapi_extra=forms.openapi_body(forms.AnyEngineForm)
 )
-async def transcribe(request: Request, platform: PlatformDep, caller: CallerDep) -> JobAccepted:
+async def transcribe(
+    request: Request,
+    response: Response,
+    platform: PlatformDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+) -> JobAccepted:
     """Queue a recording for the engine named, or the default one. 202: the recording and the job are on disk."""
-    return await _submit(request, platform, caller, forms.AnyEngineForm)
+    return await _submit(request, response, platform, caller, forms.AnyEngineForm, idempotency_key)
 
 
 @router.post(
     "/transcribe/asr", status_code=202, responses=SUBMIT_ERRORS, openapi_extra=forms.openapi_body(forms.AsrForm)
 )
-async def transcribe_asr(request: Request, platform: PlatformDep, caller: CallerDep) -> JobAccepted:
+async def transcribe_asr(
+    request: Request,
+    response: Response,
+    platform: PlatformDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+) -> JobAccepted:
     """Queue a recording for NVIDIA Riva."""
-    return await _submit(request, platform, caller, forms.AsrForm)
+    return await _submit(request, response, platform, caller, forms.AsrForm, idempotency_key)
 
 
 @router.post(
@@ -82,24 +119,28 @@ async def transcribe_asr(request: Request, platform: PlatformDep, caller: Caller
     responses=SUBMIT_ERRORS,
     openapi_extra=forms.openapi_body(forms.WhisperXForm),
 )
-async def transcribe_whisperx(request: Request, platform: PlatformDep, caller: CallerDep) -> JobAccepted:
+async def transcribe_whisperx(
+    request: Request,
+    response: Response,
+    platform: PlatformDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+) -> JobAccepted:
     """Queue a recording for WhisperX."""
-    return await _submit(request, platform, caller, forms.WhisperXForm)
+    return await _submit(request, response, platform, caller, forms.WhisperXForm, idempotency_key)
 
 
 @router.get("/engines", response_model=EnginesView, responses=documented(errors.DatabaseUnavailable))
-async def engines(platform: PlatformDep, if_none_match: Annotated[str | None, Header()] = None) -> Response:
-    """Which engines there are, what each can do, and whether it can do it now. Cheap to poll: it has an ETag."""
-    reports, depths = await engine_reports.known(platform), await engine_reports.queue_depths(platform)
-    views = {name: EngineView.of(report, queued=depths.get(name, 0)) for name, report in reports.items()}
-    view = EnginesView(
-        engines=views, default_engine=platform.settings.engines.default_engine, queued_for_auto=depths.get(AUTO, 0)
-    )
-    body = view.model_dump_json().encode()
-    headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
-    if if_none_match == headers["ETag"]:
+async def engines(board: BoardDep, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """Which engines there are, what each can do, and whether it can do it now, at most a few seconds old.
+
+    Cheap to poll: send back the ETag as `If-None-Match`, and the answer is 304 while nothing has changed.
+    """
+    answer = await board.answer()
+    headers = {"ETag": answer.etag, "Cache-Control": "no-cache"}
+    if answer.is_known_to(if_none_match):
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(answer.body, media_type="application/json", headers=headers)
 
 
 @router.get("", responses=documented(errors.Invalid, errors.DatabaseUnavailable))
@@ -215,6 +256,33 @@ async def audio(
 async def cancel(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> Cancelled:
     """Cancel a job; asking twice changes nothing. The job and its recording stay until they expire or are deleted."""
     return Cancelled.of(await ending.cancel(platform, caller, job_id))
+
+
+@router.post(
+    "/{job_id}/rerun",
+    status_code=202,
+    responses=documented(
+        errors.JobNotFound, errors.ResultNotReady, errors.JobHasNoResult, errors.AudioDeleted, errors.Invalid,
+        errors.DatabaseUnavailable,
+    ),
+)  # fmt: skip
+async def rerun(
+    job_id: UUID,
+    body: Rerun,
+    response: Response,
+    platform: PlatformDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+) -> JobAccepted:
+    """Do the last stages of a job anew, without transcribing again: a new job, with a transcript of its own."""
+    key = None if idempotency_key is None else once.Key.parse(idempotency_key)
+    return _accepted(await rerunning.rerun(platform, caller, job_id, body, key=key), response)
+
+
+@router.get("/{job_id}/receipt", responses=documented(errors.JobNotFound, errors.DatabaseUnavailable))
+async def receipt(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> ErasureReceipt:
+    """What of an erased job is gone, and since when, whether it was deleted or its time was up."""
+    return ErasureReceipt.of(await ending.receipt(platform, caller, job_id))
 
 
 @router.delete("/{job_id}", responses=documented(errors.JobNotFound, errors.DatabaseUnavailable))

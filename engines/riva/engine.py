@@ -35,6 +35,7 @@ class RivaEngine:
         uri = self._settings.riva_uri
         self._connection = None if uri is None else Connection(uri, self._settings)
         self._known: list[RivaModel] = []
+        self._in_hand = 0
 
     async def engines(self) -> Sequence["RivaEngine"]:
         return [self]
@@ -44,22 +45,35 @@ class RivaEngine:
 
     async def report(self) -> EngineReport:
         """As `engines.contract.Engine.report`; when the server is away, with the models that it last had."""
+        reason = await self._look()
+        report = describe(self._known, self._settings, reason=reason)
+        return report.model_copy(update={"load": self._in_hand, "load_of": "worker"})
+
+    async def _look(self) -> str | None:
+        """Find out what the server has; why it cannot be used, or None where it can."""
         if self._connection is None:
-            return describe([], self._settings, reason="RIVA_URI is not set")
+            return "RIVA_URI is not set"
         try:
             async with self._connection.open() as session:
                 self._known = await session.models(timeout=PROBE_SECONDS)
         except CallFailed as failed:
             away = failed.code in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED)
-            reason = "unreachable: nothing answers at RIVA_URI" if away else str(error_of(failed.code))
-            return describe(self._known, self._settings, reason=reason)
+            return "unreachable: nothing answers at RIVA_URI" if away else str(error_of(failed.code))
         except EngineFailed as error:
-            return describe(self._known, self._settings, reason=str(error))
-        return describe(self._known, self._settings, reason=_why_unfit(self._known, self._settings))
+            return str(error)
+        return _why_unfit(self._known, self._settings)
 
     async def transcribe(self, audio: Path, hearing: Hearing) -> AsyncGenerator[Heard, None]:
         """As `engines.contract.Engine.transcribe`."""
-        recording = Recording.open(audio)
+        self._in_hand += 1
+        try:
+            async with aclosing(self._transcribe(Recording.open(audio), hearing)) as heard:
+                async for item in heard:
+                    yield item
+        finally:
+            self._in_hand -= 1
+
+    async def _transcribe(self, recording: Recording, hearing: Hearing) -> AsyncGenerator[Heard, None]:
         if self._connection is None:
             raise EngineFailed("RIVA_URI is not set, so there is no Riva to ask", retryable=False)
         try:

@@ -98,11 +98,13 @@ class Door:
                 note = f"{download.done / 1e6:.0f} of {download.total / 1e6:.0f} MB"
                 model = model.model_copy(update={"state": "downloading", "note": note})
             models.append(model)
-        loaded = [
-            {"model": model.model, "pid": model.pid, "busy": model.busy} for model in self._pool.loaded(report.engine)
-        ]
-        detail = {**report.detail, "loads": self._pool.loads(report.engine), "loaded": loaded}
-        return report.model_copy(update={"models": tuple(models), "detail": detail})
+        now = {
+            "models": tuple(models),
+            "load": self._pool.load(report.engine),
+            "memory": tuple(self._pool.loaded(report.engine)),
+            "detail": {**report.detail, "loads": self._pool.loads(report.engine)},
+        }
+        return report.model_copy(update=now)
 
 
 class _Transcription(Response):

@@ -9,11 +9,13 @@ import logging
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import SecretStr
 
 from config.settings import EngineSettings, LogSettings
+from domain.capabilities import LoadedModel
 from domain.transcript import Progress
 from engines.contract import Hearing
 from engines.server.orders import Setup
@@ -38,6 +40,7 @@ class _Slot:
     evicted: ModelProcess | None = None
     busy: bool = True
     used_at: float = 0.0
+    unloads_at: datetime | None = None
     retirement: asyncio.TimerHandle | None = None
 
 
@@ -47,13 +50,6 @@ class _Ticket:
 
     key: ModelKey
     turn: asyncio.Future[_Slot] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    model: str | None
-    pid: int
-    busy: bool
 
 
 class Pool:
@@ -89,9 +85,21 @@ class Pool:
         """How often a child has been started for one of `engine`'s models."""
         return sum(count for key, count in self._loads.items() if key.engine == engine)
 
+    def load(self, engine: str) -> int:
+        """Jobs of `engine` in hand or in line; one that was dropped counts until its model can take the next."""
+        keys = [ticket.key for ticket in self._waiting] + [slot.key for slot in self._slots.values() if slot.busy]
+        return sum(key.engine == engine for key in keys)
+
     def loaded(self, engine: str) -> list[LoadedModel]:
+        """The models of `engine` that are in memory."""
         return [
-            LoadedModel(slot.key.model, slot.process.pid, slot.busy)
+            LoadedModel(
+                model=slot.key.model,
+                busy=slot.busy,
+                resident_bytes=slot.process.resident_bytes(),
+                unloads_at=None if slot.busy else slot.unloads_at,
+                pid=slot.process.pid,
+            )
             for slot in self._slots.values()
             if slot.key.engine == engine and slot.process is not None and slot.process.ready
         ]
@@ -195,7 +203,9 @@ class Pool:
         loop = asyncio.get_running_loop()
         slot.busy = False
         slot.used_at = loop.time()
-        slot.retirement = loop.call_later(self._settings.idle_timeout_minutes * 60, self._retire, slot)
+        patience = timedelta(minutes=self._settings.idle_timeout_minutes)
+        slot.unloads_at = datetime.now(UTC) + patience
+        slot.retirement = loop.call_later(patience.total_seconds(), self._retire, slot)
         self._give_turns()
 
     def _retire(self, slot: _Slot) -> None:

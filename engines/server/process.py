@@ -12,6 +12,7 @@ from typing import Literal, Self
 from domain.errors import EngineCrashed, EngineFailed
 from domain.transcript import Progress, Value
 from engines.contract import DOWNLOAD_STAGE, Hearing
+from engines.server.memory import resident_bytes
 from engines.server.orders import OUT_OF_MEMORY, Cancel, ChildEvent, Job, Ready, Setup, Stopped, parse_child_event
 from engines.wire import LONGEST_LINE, PULSE_SECONDS, Done, Event, Failure, Said, Working, encode
 
@@ -71,6 +72,10 @@ class ModelProcess:
     @property
     def ready(self) -> bool:
         return self.alive and self._state != "loading"
+
+    def resident_bytes(self) -> int | None:
+        """Main memory of the child and all that it started; None where the system does not tell."""
+        return resident_bytes(self.pid)
 
     async def load(self, tell: Tell) -> None:
         """Wait until the model is in memory. Raises EngineFailed."""

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from config.load import load_settings
 from config.settings import Settings
+from domain.capabilities import EngineReport, LoadedModel
 from domain.transcript import Heard, Segment
 from engines.contract import Engine, Hearing
 from engines.hosted import HostedEngines
@@ -59,19 +59,20 @@ class EngineServer:
 
     async def loads(self, engine: str) -> int:
         """How often a child was started for `engine`."""
-        return int((await self._detail(engine))["loads"])
+        return int((await self.report(engine)).detail["loads"])
 
     async def pid(self, engine: str) -> int:
         """The one child that has a model of `engine` in memory."""
-        (loaded,) = (await self._detail(engine))["loaded"]
-        return int(loaded["pid"])
+        (loaded,) = await self.loaded(engine)
+        assert loaded.pid is not None
+        return loaded.pid
 
-    async def loaded(self, engine: str) -> list[dict[str, object]]:
-        return list((await self._detail(engine))["loaded"])
+    async def loaded(self, engine: str) -> list[LoadedModel]:
+        return list((await self.report(engine)).memory or [])
 
-    async def _detail(self, engine: str) -> dict[str, Any]:
+    async def report(self, engine: str) -> EngineReport:
         async with self.client() as source:
-            return (await source.reports())[engine].detail
+            return (await source.reports())[engine]
 
 
 @asynccontextmanager
@@ -133,6 +134,8 @@ STRANGER = '''
     import re
     import resource
     import signal
+    import subprocess
+    import sys
     from domain.capabilities import EngineReport
     from domain.errors import EngineFailed
     from domain.transcript import Progress, Segment
@@ -170,6 +173,11 @@ STRANGER = '''
             """Blocks, as native code would, until somebody opens the other end."""
             with open(options["pipe"]) as pipe:
                 pipe.read()
+
+        def grow(self, options):
+            """Has a process of its own hold a hundred megabytes and more until somebody opens the other end."""
+            held = "held = bytearray(b'x' * (120 << 20)); pipe = open(sys.argv[1]); pipe.read()"
+            subprocess.run([sys.executable, "-c", f"import sys; {held}", options["pipe"]], check=True)
 
         def kill(self, options):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -64,6 +64,7 @@ async def test_a_server_that_has_gone_is_remembered_and_said_to_be_away(
         assert not report.available
         assert "ConnectError" in (report.reason or "")
         assert report.description == "a stranger's", "what is known of it stays"
+        assert (report.load, report.memory) == (0, None), "what it had in hand does not"
         assert {engine.name for engine in await source.engines()} == set(engines)
         with pytest.raises(EngineFailed) as caught:
             await hear(engines["stranger"], recording.path, deed("none"))

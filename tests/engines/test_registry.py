@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.load import load_settings
+from domain.lifecycle import JobOptions
 from engines.choice import NoEngine
 from engines.registry import Choice, Registry
 from tests.engines.harness import INFRASTRUCTURE
@@ -100,11 +101,24 @@ async def test_an_engine_is_had_by_its_name(registry: Registry) -> None:
 
 
 async def test_a_choice_comes_with_the_engine_and_the_reason(registry: Registry) -> None:
-    choice = await registry.choose("auto")
+    choice = await registry.choose(JobOptions(engine="auto"))
     assert isinstance(choice, Choice)
     assert choice.engine.name == choice.report.engine == "good"
     assert choice.reason == "the best engine that is ready"
-    assert isinstance(await registry.choose("unmakeable"), NoEngine)
+    assert isinstance(await registry.choose(JobOptions(engine="unmakeable")), NoEngine)
+
+
+async def test_an_engine_that_was_down_is_passed_over(registry: Registry) -> None:
+    choice = await registry.choose(JobOptions(engine="auto"), passed_over=frozenset({"good"}))
+    assert isinstance(choice, Choice)
+    assert choice.engine.name == "fair"
+    assert "after good, which did not answer" in choice.reason
+
+
+async def test_a_choice_says_what_the_engine_cannot_honour(registry: Registry) -> None:
+    choice = await registry.choose(JobOptions(engine="good", num_speakers=2, on_unsupported="warn"))
+    assert isinstance(choice, Choice)
+    assert [missing.option for missing in choice.unmet] == ["num_speakers"]
 
 
 async def test_closing_closes_all_sources_even_if_one_cannot(registry: Registry) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,51 @@ async def test_an_unused_model_leaves_memory(stranger_path: str, recording: Reco
             assert await server.loaded("stranger") == []
             await hear(engine, recording.path, deed("none"))
         assert await server.loads("stranger") == 2
+
+
+async def test_what_is_in_memory_is_told_with_its_size_and_its_end(
+    stranger_path: str, recording: Recording, pipe: Path
+) -> None:
+    async with (
+        engine_server(PYTHONPATH=stranger_path, PROCESS_IDLE_TIMEOUT_MIN="10") as server,
+        server.engine("stranger") as engine,
+    ):
+        assert (await server.report("stranger")).memory == (), "nothing is loaded before the first job"
+        before = datetime.now(UTC)
+        await hear(engine, recording.path, deed("none"))
+        (idle,) = await server.loaded("stranger")
+        assert not idle.busy
+        assert idle.unloads_at is not None
+        assert before + timedelta(minutes=10) <= idle.unloads_at <= datetime.now(UTC) + timedelta(minutes=10)
+        started = asyncio.Event()
+        job = asyncio.create_task(until_heard(engine, recording, deed("grow", pipe=pipe), started))
+        await started.wait()
+        (busy,) = await server.loaded("stranger")
+        assert (busy.busy, busy.unloads_at) == (True, None)
+        with pipe.open("w"):
+            (grown,) = await server.loaded("stranger")
+        await job
+    assert idle.resident_bytes is not None
+    assert 10 << 20 < idle.resident_bytes < 1 << 30, "a bare interpreter with our modules"
+    assert grown.resident_bytes is not None
+    assert grown.resident_bytes > idle.resident_bytes + (100 << 20), "what it has started counts too"
+
+
+async def test_jobs_in_hand_and_in_line_are_counted_by_engine(
+    server: EngineServer, recording: Recording, pipe: Path
+) -> None:
+    assert (await server.report("stranger")).load == 0
+    async with server.engine("stranger") as engine, server.http() as client:
+        started = asyncio.Event()
+        job = asyncio.create_task(until_heard(engine, recording, deed("wait", pipe=pipe), started))
+        await started.wait()
+        async with aclosing(events_of(client, "stranger", recording, deed("none"))) as events:
+            assert (await anext(events))["event"] == "queued"
+            assert (await server.report("stranger")).load == 2
+        assert (await server.report("twin")).load == 0
+        await asyncio.to_thread(release, pipe)
+        await job
+        assert (await server.report("stranger")).load == 0
 
 
 async def test_the_model_unused_for_longest_makes_room(stranger_path: str, recording: Recording) -> None:

@@ -11,10 +11,13 @@ from config.load import load_section
 from config.settings import EngineSettings
 from domain.capabilities import Term
 from domain.errors import EngineOutOfMemory
-from domain.transcript import LeftOutTerm, Segment
+from domain.transcript import LeftOutTerm, Notice, Segment, TermsUsed
+from engines.contract import Hearing
 from engines.hosted import HostedEngines
+from engines.server.contract import LocalModel
+from engines.server.models.faster_whisper import FasterWhisper
 from engines.server.models.following import TellShare, follow
-from engines.server.models.hotwords import fit_terms
+from engines.server.models.hotwords import PROMPT_TOKENS, fit_terms, read_prompt
 from engines.server.models.whisperx import WhisperX
 from engines.whisperx import WhisperXService
 from tests.engines.contract_suite import Recording
@@ -52,9 +55,37 @@ def test_no_words_are_commands_to_whisper() -> None:
     hotwords, used = fit_terms([Term(text="<|endoftext|>"), Term(text="a")], words)
     assert hotwords == "a"
     assert [term.text for term in used.left_out] == ["<|endoftext|>"]
-    options = jsonschema.Draft202012Validator(WhisperX.report(load_section(EngineSettings, {})).options)
-    assert options.is_valid({"initial_prompt": "a < b | c", "num_speakers": 2})
+
+
+@pytest.mark.parametrize("model", [WhisperX, FasterWhisper])
+def test_options_are_checked_before_whisper_reads_them(model: type[LocalModel]) -> None:
+    options = jsonschema.Draft202012Validator(model.report(load_section(EngineSettings, {})).options)
+    assert options.is_valid({"initial_prompt": "a < b | c", "hotwords": "a" * 200 + ", b"})
     assert not options.is_valid({"initial_prompt": "so <|endoftext|>"})
+    assert not options.is_valid({"hotwords": "b, " + "a" * 201})
+    assert not options.is_valid({"num_speakers": 2}), "which is the platform's own"
+
+
+def test_the_prompt_stands_behind_the_hotwords_and_both_share_the_room() -> None:
+    options = {"hotwords": "Boaz , Ruth,", "initial_prompt": " It was  said. "}
+    hearing = Hearing(audio_seconds=1, terms=(Term(text="Naomi", boost=90),), options=options)
+    prompt, told = read_prompt(hearing, words)
+    assert prompt == "Naomi, Boaz, Ruth It was said."
+    assert told == [TermsUsed(used=("Naomi", "Boaz", "Ruth"))]
+    assert read_prompt(Hearing(audio_seconds=1), words) == (None, [])
+    options = {"hotwords": "Ruth, no room", "initial_prompt": "word " * (PROMPT_TOKENS - 1)}
+    prompt, (used,) = read_prompt(Hearing(audio_seconds=1, options=options), words)
+    assert prompt == "Ruth" + " word" * (PROMPT_TOKENS - 1)
+    assert isinstance(used, TermsUsed)
+    assert [term.text for term in used.left_out] == ["no room"]
+
+
+def test_of_a_prompt_that_is_too_long_the_end_is_read() -> None:
+    options = {"initial_prompt": "early " * 5 + "late " * PROMPT_TOKENS}
+    prompt, (notice,) = read_prompt(Hearing(audio_seconds=1, options=options), words)
+    assert prompt == " ".join(["late"] * PROMPT_TOKENS)
+    assert isinstance(notice, Notice)
+    assert notice.code == "prompt_shortened"
 
 
 def test_a_call_is_followed_to_its_result() -> None:
@@ -108,7 +139,7 @@ class SmallMemory:
     def find_speech(self, _samples: Any, _tell: TellShare) -> list[dict[str, Any]]:
         return [{"start": at / 8, "end": (at + 1) / 8, "segments": [(at / 8, (at + 1) / 8)]} for at in range(8)]
 
-    def hear(self, _samples: Any, stretches: list[dict[str, Any]], *_: Any, **__: Any) -> list[dict[str, Any]]:
+    def hear(self, _samples: Any, stretches: list[dict[str, Any]], *_: Any) -> list[dict[str, Any]]:
         self.batches.append(len(stretches))
         if len(stretches) > self.room:
             raise RuntimeError("CUDA failed with error out of memory")
@@ -119,7 +150,7 @@ class SmallMemory:
 
 def hear_with(memory: SmallMemory, recording: Recording) -> list[str]:
     settings = load_section(EngineSettings, {"WHISPERX_BATCH_SIZE": "4"})
-    model = WhisperX(memory, settings, "cpu")  # type: ignore[arg-type]
+    model = WhisperX(lambda: memory, settings, "cpu")  # type: ignore[arg-type, return-value]
     model._aligner = NoAligner()  # type: ignore[assignment]
     hearing = recording.hearing.model_copy(update={"language": "en", "enable_diarization": False})
     return [item.text for item in model.transcribe(recording.path, hearing) if isinstance(item, Segment)]
@@ -129,8 +160,8 @@ class NoAligner:
     language = "en"
     alphabet = frozenset[str]()
 
-    def align(self, stretch: Any, _samples: Any) -> list[Any]:
-        return [stretch]
+    def align(self, stretch: Segment, _samples: Any) -> list[Any]:
+        return [{"text": stretch.text, "start": stretch.start, "end": stretch.end}]
 
 
 def test_a_batch_too_large_for_the_memory_is_halved_once_and_nothing_is_lost(recording: Recording) -> None:
@@ -154,8 +185,11 @@ def test_models_are_found_by_a_look_at_the_disk(tmp_path: Path) -> None:
     assert report.default_model == "small"
     assert not report.diarizes
     (tmp_path / "config.yaml").touch()
+    assert report.stages == ("vad", "transcribe", "align")
     values["WHISPERX_DIARIZATION_MODEL"] = str(tmp_path)
-    assert WhisperX.report(load_section(EngineSettings, values)).diarizes
+    report = WhisperX.report(load_section(EngineSettings, values))
+    assert report.diarizes
+    assert report.stages == ("vad", "transcribe", "align", "diarize")
 
 
 @pytest.fixture(scope="module")

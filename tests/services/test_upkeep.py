@@ -178,7 +178,7 @@ async def test_an_object_that_no_job_points_to_goes_after_a_day(platform: Platfo
 async def test_erasing_a_job_that_a_worker_holds_ends_when_the_worker_lets_go(platform: Platform) -> None:
     attempt = await claimed(platform)
     receipt = await ending.erase(platform, ME, attempt.job_id)
-    assert not receipt.complete
+    assert receipt.erased_at is None
     with pytest.raises(JobNotFound):
         await reading.status(platform, ME, attempt.job_id)
     assert await attempts.heartbeat(platform, attempt) == attempts.Standing.CANCEL

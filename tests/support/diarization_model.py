@@ -3,11 +3,8 @@
 `python -m tests.support.diarization_model FOLDER`, with the Python of .venv-whisperx.
 """
 
-import os
 import sys
 from pathlib import Path
-
-os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
 
 CONFIG = """\
 version: 4.0.0

@@ -52,7 +52,7 @@ async def in_state(platform: Platform, state: JobState) -> UUID:
         assert await attempts.cancel(platform, attempt)
     if state == JobState.PURGED:
         assert await attempts.complete(platform, attempt, NOBODY_HEARD)
-        assert (await ending.erase(platform, ME, attempt.job_id)).complete
+        assert (await ending.erase(platform, ME, attempt.job_id)).erased_at is not None
     return attempt.job_id
 
 

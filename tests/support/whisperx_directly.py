@@ -1,7 +1,8 @@
 """The real libraries in this very process: what the engine must equal, and what they would send to the network.
 
-`python -m tests.support.whisperx_directly directly|watched WHISPER ALIGNER DIARIZER WAV`, with .venv-whisperx. The
-answer is the last line on standard output, as JSON.
+`python -m tests.support.whisperx_directly WHISPER ALIGNER DIARIZER WAV`, with .venv-whisperx. A pipeline with random
+weights is written to DIARIZER: importing the libraries takes 10 s, so one process does all that needs them. The answer
+is the last line on standard output, as JSON.
 """
 
 import json
@@ -15,12 +16,13 @@ from domain.transcript import Notice
 from engines.contract import Hearing
 from engines.server.models.samples import read_samples
 from engines.server.models.whisperx import WhisperX
-from engines.server.models.whisperx_library import bring_in
+from tests.support.diarization_model import write_model
+
+Answer = dict[str, Any]
 
 
-def directly(whisper: str, aligner: str, diarizer: str, wav: str) -> Any:
+def directly(whisper: str, aligner: str, diarizer: str, wav: str) -> Answer:
     """WhisperX as its own documentation calls it, in one go: words with their times, and who says them."""
-    bring_in(offline=True)
     import whisperx
     from whisperx.diarize import DiarizationPipeline
 
@@ -38,8 +40,8 @@ def directly(whisper: str, aligner: str, diarizer: str, wav: str) -> Any:
     }
 
 
-def watched(whisper: str, aligner: str, diarizer: str, wav: str) -> Any:
-    """A whole job, and every attempt at the network meanwhile."""
+def watch_network() -> list[str]:
+    """Every attempt at it from now on."""
     attempts: list[str] = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -47,6 +49,20 @@ def watched(whisper: str, aligner: str, diarizer: str, wav: str) -> Any:
             attempts.append(f"{event} {arguments[-1] if event.endswith('connect') else arguments[0]}")
 
     sys.addaudithook(watch)
+    return attempts
+
+
+def one_job(model: WhisperX, wav: str) -> list[str]:
+    """A whole job of the engine, and what the libraries would tell of it; answers its notices."""
+    heard = list(model.transcribe(Path(wav), Hearing(audio_seconds=1)))
+    from pyannote.audio.telemetry.metrics import provider
+
+    provider.force_flush()
+    return [item.code for item in heard if isinstance(item, Notice)]
+
+
+def main(whisper: str, aligner: str, diarizer: str, wav: str) -> None:
+    attempts = watch_network()
     values = {
         "WHISPERX_DEFAULT_MODEL": whisper,
         "WHISPERX_ALIGN_MODELS": f"en={aligner}",
@@ -54,12 +70,14 @@ def watched(whisper: str, aligner: str, diarizer: str, wav: str) -> Any:
         "MODELS_OFFLINE": "1",
     }
     model = WhisperX.load(load_section(EngineSettings, values), None, lambda *_: None)
-    heard = list(model.transcribe(Path(wav), Hearing(audio_seconds=1)))
-    from pyannote.audio.telemetry.metrics import provider
-
-    provider.force_flush()
-    return {"attempts": attempts, "notices": [item.code for item in heard if isinstance(item, Notice)]}
+    write_model(Path(diarizer))
+    answer = {
+        "notices": one_job(model, wav),
+        "attempts": attempts,
+        "directly": directly(whisper, aligner, diarizer, wav),
+    }
+    sys.stdout.write(json.dumps(answer))
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps({"directly": directly, "watched": watched}[sys.argv[1]](*sys.argv[2:])))
+    main(*sys.argv[1:])

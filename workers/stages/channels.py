@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from domain.transcript import Detected, Heard, Progress, Segment
+from domain.transcript import Detected, Heard, Progress, Segment, StageReached
 
 FRAME = 800  # samples at 16 kHz: 50 ms, about a syllable
 BLOCK_FRAMES = 1_200  # a minute at a time, so that hours never sit in memory
@@ -139,6 +139,8 @@ class _Clock:
             case Detected():
                 first, self._detected = not self._detected, True
                 return [item] if first else []
+            case StageReached():
+                return []  # of one channel alone, and so no text to go on from
             case _:
                 return [item]
         return list(self._released(channel, None))

@@ -3,19 +3,19 @@
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from config.settings import EngineSettings
-from domain.capabilities import TRANSCRIBE_STAGE, EngineReport, Term, base_language
+from domain.capabilities import TRANSCRIBE_STAGE, EngineReport, base_language
 from domain.errors import EngineFailed
-from domain.transcript import Detected, Heard, LeftOutTerm, Progress, Segment, TermsUsed, Word
+from domain.transcript import Detected, Heard, Progress, Segment, Word
 from engines.contract import SAMPLE_RATE_HZ, Hearing
 from engines.server.contract import OnDownload
-from engines.server.models.hotwords import fit_terms
+from engines.server.models.hotwords import PROMPT_OPTIONS, read_prompt
 from engines.server.models.samples import read_samples
 from engines.server.models.weights import allowed_weights, default_weights
 
@@ -48,10 +48,7 @@ def tag_of(code: str) -> str:
 MOST_THREADS = 8
 """CPU threads beyond which decoding gains little: its steps are small, and one waits for the other."""
 
-CONTROL_MARK = "<|"
-"""Begins what the tokenizer takes for a command and not for text, wherever it stands."""
-
-OPTIONS = {
+_DECODING = {
     "beam_size": 5,
     "vad_filter": True,
     "vad_parameters": {"min_silence_duration_ms": 500},
@@ -83,7 +80,7 @@ class FasterWhisper:
             default_language="en" if english else None,
             detects_language=not english,
             boosts_words=True,
-            options={"type": "object", "properties": {}, "additionalProperties": False},
+            options=PROMPT_OPTIONS,
         )
 
     @classmethod
@@ -99,11 +96,10 @@ class FasterWhisper:
 
     def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
         language = self._language(hearing.language)
-        hotwords = None
-        if hearing.terms:
-            hotwords, told = self._hotwords(hearing.terms)
-            yield told
-        segments, info = self._model.transcribe(read_samples(audio), language=language, hotwords=hotwords, **OPTIONS)
+        prompt, told = read_prompt(hearing, self._count_tokens)
+        yield from told
+        yield Progress(stage=TRANSCRIBE_STAGE, done=0, total=hearing.audio_seconds)
+        segments, info = self._model.transcribe(read_samples(audio), language=language, hotwords=prompt, **_DECODING)
         if hearing.language is None and info.duration_after_vad > 0:
             yield Detected(language=tag_of(info.language), probability=info.language_probability)
         heard_until = 0.0
@@ -114,15 +110,6 @@ class FasterWhisper:
                 yield segment
             yield Progress(stage=TRANSCRIBE_STAGE, done=heard_until, total=info.duration)
         yield Progress(stage=TRANSCRIBE_STAGE, done=info.duration, total=info.duration)
-
-    def _hotwords(self, terms: Sequence[Term]) -> tuple[str | None, TermsUsed]:
-        """What goes into the prompt of every window, None for nothing, and what became of each term."""
-        # A term that ends the transcript, or changes its language, is not what the vocabulary is for.
-        commands = [term for term in terms if CONTROL_MARK in term.text]
-        hotwords, told = fit_terms([term for term in terms if term not in commands], self._count_tokens)
-        reason = f"it contains {CONTROL_MARK}, with which Whisper's own commands begin"
-        refused = tuple(LeftOutTerm(text=term.text, reason=reason) for term in commands)
-        return hotwords, TermsUsed(used=told.used, left_out=told.left_out + refused)
 
     def _count_tokens(self, text: str) -> int:
         # With a blank before it, as the library puts one there.

@@ -85,11 +85,13 @@ class Sphinx:
         # What it learnt of the noise in the last recording is nothing to this one.
         self._decoder.reinit_feat()
         listener = Listener(self._decoder)
+        boosted = None
         if hearing.terms:
             boosted, told = compile_terms(hearing.terms, self._decoder.lookup_word)
             yield told
-            if boosted:
-                listener = Listener(*open_decoder(boosted, self._decoder.config["lm"]))
+        yield _progress(0, hearing)
+        if boosted:
+            listener = Listener(*open_decoder(boosted, self._decoder.config["lm"]))
         for window in windows(audio):
             for utterance in window.utterances:
                 segment = listener.hear(utterance)

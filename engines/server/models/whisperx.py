@@ -1,14 +1,14 @@
 """`whisperx`: Whisper in batches, words aligned by wav2vec2, speakers told apart by pyannote.
 
 Four stages: `vad`, `transcribe`, `align`, `diarize`. What the first two need has to be there; where one of the others
-cannot be had or fails, the transcript stands without it and a Notice says so.
+cannot be had or fails, the transcript stands without it and a Notice says so. What a stage has reached can be given to
+another job, which then begins behind it.
 """
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self, TypeVar
@@ -16,15 +16,16 @@ from typing import Self, TypeVar
 import numpy as np
 
 from config.settings import EngineSettings
-from domain.capabilities import DIARIZE_STAGE, TRANSCRIBE_STAGE, EngineReport, Term
+from domain.capabilities import DIARIZE_STAGE, TRANSCRIBE_STAGE, EngineReport, base_language
 from domain.errors import EngineFailed, EngineOutOfMemory
-from domain.transcript import Detected, Heard, Notice, Progress, TermsUsed
+from domain.transcript import Detected, Heard, Notice, Progress, Segment, StageReached
 from engines.contract import SAMPLE_RATE_HZ, Hearing
 from engines.server.contract import OnDownload
 from engines.server.models.faster_whisper import LANGUAGES, tag_of, whisper_code
 from engines.server.models.following import TellShare, follow
-from engines.server.models.hotwords import PROMPT_TOKENS, fit_terms
+from engines.server.models.hotwords import PROMPT_OPTIONS, read_prompt
 from engines.server.models.samples import Samples, read_samples
+from engines.server.models.speakers import SaidBy, tell_apart
 from engines.server.models.weights import Weights, resolve
 from engines.server.models.whisperx_library import (
     Aligner,
@@ -36,7 +37,7 @@ from engines.server.models.whisperx_library import (
     free_memory,
     has_cuda,
 )
-from engines.server.models.whisperx_words import Found, Sentence, Voices, settle_times, to_segments
+from engines.server.models.whisperx_words import Aligned, settle, to_segment
 
 logger = logging.getLogger(__name__)
 
@@ -45,28 +46,19 @@ T = TypeVar("T")
 VAD_STAGE = "vad"
 ALIGN_STAGE = "align"
 
-OPTIONS = {
-    "type": "object",
-    "properties": {
-        "num_speakers": {"type": "integer", "minimum": 1, "maximum": 50, "description": "Exactly so many speak."},
-        "hotwords": {"type": "string", "maxLength": 4000, "description": "Words to listen for, parted by commas."},
-        "initial_prompt": {
-            "type": "string",
-            "maxLength": 4000,
-            "not": {"pattern": r"<\|"},  # a command of Whisper's, see CONTROL_MARK
-            "description": "Text that Whisper takes for what was said before, in every window: it sets a style.",
-        },
-    },
-    "additionalProperties": False,
-}
-
 _LANGUAGE_SECONDS = 90
 """Speech that the language is found from: three of Whisper's windows."""
 
+_LONGEST_ALIGNED_SECONDS = 90
+"""Of a segment from another engine; Whisper's have 30. wav2vec2 hears it at once, in memory that grows by the square:
+1 GB for this, the machine's for ten minutes."""
+
 
 class WhisperX:
-    def __init__(self, recogniser: Recogniser, settings: EngineSettings, device: str) -> None:
-        self._recogniser = recogniser
+    """Opens the model of a stage when that stage is first reached: a job that begins behind one does without it."""
+
+    def __init__(self, open_recogniser: Callable[[], Recogniser], settings: EngineSettings, device: str) -> None:
+        self._open_recogniser = open_recogniser
         self._settings = settings
         self._device = device
         self._batch_size = settings.whisperx_batch_size or (16 if device == "cuda" else 4)
@@ -78,7 +70,7 @@ class WhisperX:
         installed = find_spec("whisperx") is not None
         default = resolve(settings.whisperx_model).name
         english = default.endswith(".en")
-        folder = settings.whisperx_diarization_model
+        diarizes = _diarizes(settings)
         return EngineReport(
             engine="whisperx",
             available=installed,
@@ -90,9 +82,10 @@ class WhisperX:
             languages=("en",) if english else LANGUAGES,
             default_language="en" if english else None,
             detects_language=not english,
-            diarizes=folder is not None and (folder / "config.yaml").is_file(),
+            diarizes=diarizes,
             boosts_words=True,
-            options=OPTIONS,
+            stages=(VAD_STAGE, TRANSCRIBE_STAGE, ALIGN_STAGE, *([DIARIZE_STAGE] if diarizes else [])),
+            options=PROMPT_OPTIONS,
         )
 
     @classmethod
@@ -102,33 +95,36 @@ class WhisperX:
         device = settings.whisper_device
         if device == "auto":
             device = "cuda" if has_cuda() else "cpu"
-        compute_type = settings.whisper_compute_type
-        if compute_type == "auto":
-            compute_type = "float16" if device == "cuda" else "int8"
-        try:
-            return cls(Recogniser.open(folder, device, compute_type), settings, device)
-        except (RuntimeError, ValueError) as error:  # what CTranslate2 and torch raise for what a machine lacks
-            if _is_out_of_memory(error):
-                raise _out_of_memory() from error
-            raise EngineFailed(
-                f"WhisperX cannot compute on {device} with {compute_type}: set WHISPER_DEVICE and WHISPER_COMPUTE_TYPE "
-                "to what this machine has, and see the engine server's log for the library's own words",
-                retryable=False,
-            ) from error
+        return cls(partial(_open_recogniser, folder, settings, device), settings, device)
 
     def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
-        code = self._known_code(hearing.language)
         job = _Job(read_samples(audio), hearing)
-        vocabulary = yield from self._read_vocabulary(hearing)
+        reached = hearing.given
+        if reached is None:
+            reached = yield from self._recognise(job)
+            if reached.segments:
+                yield reached
+        if reached.segments:
+            yield from self._finish(job, reached)
+
+    def _recognise(self, job: "_Job") -> Generator[Heard, None, StageReached]:
+        """The text, in stretches of up to half a minute."""
+        code = self._known_code(job.hearing.language)
+        yield job.progress(VAD_STAGE, 0)
+        prompt, told = read_prompt(job.hearing, self._recogniser.count_tokens)
+        yield from told
         stretches = yield from self._find_speech(job)
         if not stretches:
-            return
+            return StageReached(stage=VAD_STAGE)
         if code is None:
             code, probability = self._recogniser.detect_language(_speech_of(job.samples, stretches))
             yield Detected(language=tag_of(code), probability=min(1.0, probability))
-        heard = yield from self._hear(job, stretches, code, vocabulary)
-        if heard:
-            yield from self._finish(job, heard, code)
+        heard = yield from self._hear(job, stretches, code, prompt)
+        return StageReached(stage=TRANSCRIBE_STAGE, language=tag_of(code), segments=tuple(heard))
+
+    @cached_property
+    def _recogniser(self) -> Recogniser:
+        return self._open_recogniser()
 
     def _known_code(self, tag: str | None) -> str | None:
         """Whisper's code for the language, None where it has to be found out."""
@@ -140,41 +136,22 @@ class WhisperX:
             raise EngineFailed(f"this Whisper model does not know {tag!r}; choose another model", retryable=False)
         return code
 
-    def _read_vocabulary(self, hearing: Hearing) -> Generator[Heard, None, "_Vocabulary"]:
-        count = self._recogniser.count_tokens
-        asked = [
-            Term(text=text.strip()[:200]) for text in hearing.options.get("hotwords", "").split(",") if text.strip()
-        ]
-        prompt, shortened = _shorten(hearing.options.get("initial_prompt", ""), count)
-        room = PROMPT_TOKENS - (count(prompt) if prompt else 0)
-        hotwords, used = fit_terms([*asked, *hearing.terms], count, room)
-        if shortened:
-            yield Notice(
-                code="prompt_shortened", message=f"of the prompt, Whisper reads the last {PROMPT_TOKENS} tokens"
-            )
-        if used != TermsUsed():
-            yield used
-        return _Vocabulary(hotwords, prompt or None)
-
     def _find_speech(self, job: "_Job") -> Generator[Heard, None, list[Stretch]]:
-        yield job.progress(VAD_STAGE, 0)
         stretches = yield from job.told(VAD_STAGE, lambda tell: self._recogniser.find_speech(job.samples, tell))
         yield job.progress(VAD_STAGE, job.seconds)
         return stretches
 
     def _hear(
-        self, job: "_Job", stretches: list[Stretch], code: str, vocabulary: "_Vocabulary"
-    ) -> Generator[Heard, None, list[Found]]:
+        self, job: "_Job", stretches: list[Stretch], code: str, prompt: str | None
+    ) -> Generator[Heard, None, list[Segment]]:
         """The text of every stretch; a batch that is too much for the memory is tried once more in halves."""
-        found: list[Found] = []
+        heard: list[Segment] = []
         size, halved = self._batch_size, False
         yield job.progress(TRANSCRIBE_STAGE, 0)
-        while len(found) < len(stretches):
-            batch = stretches[len(found) : len(found) + size]
+        while len(heard) < len(stretches):
+            batch = stretches[len(heard) : len(heard) + size]
             try:
-                found += self._recogniser.hear(
-                    job.samples, batch, code, hotwords=vocabulary.hotwords, initial_prompt=vocabulary.initial_prompt
-                )
+                found = self._recogniser.hear(job.samples, batch, code, prompt)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -184,87 +161,81 @@ class WhisperX:
                 size, halved = size // 2, True
                 free_memory(self._device)
                 continue
-            yield job.progress(TRANSCRIBE_STAGE, found[-1]["end"])
+            for stretch in found:
+                heard.append(to_segment(stretch, heard[-1].end if heard else 0.0, job.seconds))
+            yield job.progress(TRANSCRIBE_STAGE, heard[-1].end)
         yield job.progress(TRANSCRIBE_STAGE, job.seconds)
-        return [stretch for stretch in found if stretch["text"].strip()]
+        return [segment for segment in heard if segment.text]
 
-    def _finish(self, job: "_Job", heard: list[Found], code: str) -> Iterator[Heard]:
+    def _finish(self, job: "_Job", reached: StageReached) -> Iterator[Heard]:
         """Align and tell apart, as far as that can be had. Without speakers, sentences go out as they are aligned."""
-        voices = Voices()
         wants_speakers = job.hearing.enable_diarization is not False
-        kept: list[Found] = []
-        for item in self._align(job, heard, tag_of(code)):
-            if not isinstance(item, Sentence):
-                yield item
-            elif wants_speakers:
-                kept.append(item.found)
+        segments: list[Segment] = []
+        for item in reached.segments if reached.stage == ALIGN_STAGE else self._align(job, reached):
+            if wants_speakers and isinstance(item, Segment):
+                segments.append(item)
             else:
-                yield from to_segments(item.found, voices)
-        if wants_speakers:
-            yield job.progress(DIARIZE_STAGE, 0)
-            yield from self._diarize(job, kept)
-            yield job.progress(DIARIZE_STAGE, job.seconds)
-        for sentence in kept:
-            yield from to_segments(sentence, voices)
+                yield item
+        if not wants_speakers:
+            return
+        if reached.stage != ALIGN_STAGE and self._aligner is not None and _diarizes(self._settings):
+            yield StageReached(stage=ALIGN_STAGE, language=reached.language, segments=tuple(segments))
+        yield job.progress(DIARIZE_STAGE, 0)
+        said_by = yield from self._find_speakers(job, segments)
+        yield job.progress(DIARIZE_STAGE, job.seconds)
+        yield from segments if said_by is None else tell_apart(segments, said_by)
 
-    def _align(self, job: "_Job", heard: list[Found], language: str) -> Iterator[Heard | Sentence]:
+    def _align(self, job: "_Job", reached: StageReached) -> Iterator[Heard]:
+        """The text as sentences with words, where that can be had; else as it is."""
         yield job.progress(ALIGN_STAGE, 0)
-        aligner = yield from self._open_aligner(language)
-        alphabet = aligner.alphabet if aligner else frozenset[str]()
-        earliest = 0.0
+        aligner = yield from self._open_aligner(reached.language or job.hearing.language)
         failed = estimated = 0
-        for stretch in heard:
-            for found in (aligner and _try_to_align(aligner, stretch, job.samples)) or [stretch]:
-                sentence = settle_times(found, alphabet, earliest, job.seconds)
-                earliest = sentence.found["end"]
-                failed += not sentence.found["words"]
-                estimated += sentence.estimated
-                yield sentence
-            yield job.progress(ALIGN_STAGE, earliest)
+        for stretch in reached.segments:
+            aligned = _try_to_align(aligner, stretch, job.samples) if aligner else None
+            yield from aligned.sentences if aligned else [stretch]
+            failed += aligned.unplaced if aligned else not stretch.words
+            estimated += aligned.estimated if aligned else 0
+            yield job.progress(ALIGN_STAGE, stretch.end)
         yield job.progress(ALIGN_STAGE, job.seconds)
         if aligner:
             yield from _alignment_notices(failed, estimated)
 
-    def _open_aligner(self, language: str) -> Generator[Heard, None, Aligner | None]:
+    def _open_aligner(self, tag: str | None) -> Generator[Heard, None, Aligner | None]:
+        language = base_language(tag) if tag else None
         if self._aligner is None or self._aligner.language != language:
             self._aligner = None  # the one before leaves memory first
             try:
+                if language is None:
+                    raise Unavailable("nobody has said which language the text is in: name it")
                 self._aligner = Aligner.open(language, self._settings, self._device)
             except Unavailable as error:
-                yield Notice(code="alignment_unavailable", message=f"words have no times: {error}")
+                yield Notice(code="alignment_unavailable", message=f"words are not aligned: {error}")
         return self._aligner
 
-    def _diarize(self, job: "_Job", sentences: list[Found]) -> Iterator[Heard]:
+    def _find_speakers(self, job: "_Job", segments: list[Segment]) -> Generator[Heard, None, list[SaidBy] | None]:
+        """None where that cannot be had."""
         try:
             self._diarizer = self._diarizer or Diarizer.open(self._settings, self._device)
         except Unavailable as error:
             yield Notice(code="diarization_unavailable", message=f"speakers are not told apart: {error}")
-            return
+            return None
         find_turns = partial(
             self._diarizer.find_turns,
             job.samples,
-            exactly=job.hearing.options.get("num_speakers"),
+            exactly=job.hearing.num_speakers,
             least=job.hearing.min_speakers,
             most=job.hearing.max_speakers,
         )
         try:
             turns = yield from job.told(DIARIZE_STAGE, find_turns)
+            return Diarizer.assign(turns, segments)
         except Exception as error:  # whatever it is, it must not take the transcript along
             logger.exception("diarization failed")
-            yield Notice(
-                code="diarization_failed",
-                message=f"speakers are not told apart: diarization failed ({type(error).__name__}); the log has more",
-            )
-            return
+            failed = f"speakers are not told apart: diarization failed ({type(error).__name__}); the log has more"
+            yield Notice(code="diarization_failed", message=failed)
+            return None
         finally:
             free_memory(self._device)
-        Diarizer.assign(turns, sentences)
-
-
-@dataclass(frozen=True, slots=True)
-class _Vocabulary:
-    hotwords: str | None
-    initial_prompt: str | None
 
 
 class _Job:
@@ -293,6 +264,28 @@ class _Job:
                     yield self.progress(stage, furthest * self.seconds)
 
 
+def _open_recogniser(folder: Path, settings: EngineSettings, device: str) -> Recogniser:
+    """Raises EngineFailed."""
+    compute_type = settings.whisper_compute_type
+    if compute_type == "auto":
+        compute_type = "float16" if device == "cuda" else "int8"
+    try:
+        return Recogniser.open(folder, device, compute_type)
+    except (RuntimeError, ValueError) as error:  # what CTranslate2 and torch raise for what a machine lacks
+        if _is_out_of_memory(error):
+            raise _out_of_memory() from error
+        raise EngineFailed(
+            f"WhisperX cannot compute on {device} with {compute_type}: set WHISPER_DEVICE and WHISPER_COMPUTE_TYPE "
+            "to what this machine has, and see the engine server's log for the library's own words",
+            retryable=False,
+        ) from error
+
+
+def _diarizes(settings: EngineSettings) -> bool:
+    folder = settings.whisperx_diarization_model
+    return folder is not None and (folder / "config.yaml").is_file()
+
+
 def _allowed(settings: EngineSettings) -> dict[str, Weights]:
     """By public name: all that the settings name. A request can choose among these, never name a path."""
     named = (resolve(text) for text in (*settings.whisperx_models, settings.whisperx_model))
@@ -306,18 +299,11 @@ def _speech_of(samples: Samples, stretches: Iterable[Stretch]) -> Samples:
     return np.concatenate(cuts)[: _LANGUAGE_SECONDS * SAMPLE_RATE_HZ]
 
 
-def _shorten(prompt: str, count: Callable[[str], int]) -> tuple[str, bool]:
-    """The end of `prompt` that Whisper has room for, by whole words; and whether it is shorter."""
-    words = prompt.split()
-    first = 0
-    while first < len(words) and count(" ".join(words[first:])) > PROMPT_TOKENS:
-        first += 1
-    return " ".join(words[first:]), first > 0
-
-
-def _try_to_align(aligner: Aligner, stretch: Found, samples: Samples) -> list[Found] | None:
+def _try_to_align(aligner: Aligner, stretch: Segment, samples: Samples) -> Aligned | None:
+    if stretch.end - stretch.start > _LONGEST_ALIGNED_SECONDS:
+        return None
     try:
-        return aligner.align(stretch, samples)
+        return settle(stretch, aligner.align(stretch, samples), aligner.alphabet)
     except Exception:  # whatever it is, it must not take the transcript along
         logger.exception("alignment failed")
         return None

@@ -8,16 +8,18 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from config.settings import EngineSettings
 from domain.errors import EngineFailed
+from domain.transcript import Segment, Span
 from engines.server.models.faster_whisper import MOST_THREADS
 from engines.server.models.following import TellShare
 from engines.server.models.samples import Samples
+from engines.server.models.speakers import SaidBy
 from engines.server.models.whisperx_words import Found
 
 logger = logging.getLogger(__name__)
@@ -142,16 +144,17 @@ class Recogniser:
         samples: Samples,
         stretches: list[Stretch],
         code: str,
-        *,
-        hotwords: str | None = None,
-        initial_prompt: str | None = None,
+        prompt: str | None = None,
     ) -> list[Found]:
-        """The text of `stretches`, all in one batch. Raises RuntimeError where they do not fit into memory."""
+        """The text of `stretches`, all in one batch; Whisper reads `prompt` before each of them.
+
+        Raises RuntimeError where they do not fit into memory.
+        """
         given = copy.copy(self._vad)
         given.vad_pipeline = lambda _recording: stretches
         given.merge_chunks = lambda found, *_args, **_options: found
         self._pipeline.vad_model = given
-        self._pipeline.options = replace(self._options, hotwords=hotwords, initial_prompt=initial_prompt)
+        self._pipeline.options = replace(self._options, hotwords=prompt)
         found: list[Found] = self._pipeline.transcribe(samples, batch_size=len(stretches), language=code)["segments"]
         return found
 
@@ -192,12 +195,13 @@ class Aligner:
     def alphabet(self) -> frozenset[str]:
         return frozenset(self.metadata["dictionary"])
 
-    def align(self, stretch: Found, samples: Samples) -> list[Found]:
+    def align(self, stretch: Segment, samples: Samples) -> list[Found]:
         """The sentences of one stretch of speech, with words."""
         import whisperx
 
-        sentences: list[Found] = whisperx.align([stretch], self.model, self.metadata, samples, self.device)["segments"]
-        return sentences
+        given = {"start": stretch.start, "end": stretch.end, "text": stretch.text}
+        found: list[Found] = whisperx.align([given], self.model, self.metadata, samples, self.device)["segments"]
+        return found
 
 
 def _can_have(language: str, settings: EngineSettings) -> bool:
@@ -235,7 +239,7 @@ class Diarizer:
     def find_turns(
         self, samples: Samples, tell: TellShare, *, exactly: int | None, least: int | None, most: int | None
     ) -> Any:
-        """Who speaks when, for `assign`."""
+        """Who speaks when: `assign` has it told of words."""
         return self.pipeline(
             samples,
             num_speakers=exactly,
@@ -245,11 +249,19 @@ class Diarizer:
         )
 
     @staticmethod
-    def assign(turns: Any, sentences: list[Found]) -> None:
-        """Write into each sentence and word who says it."""
+    def assign(turns: Any, segments: Sequence[Segment]) -> list[SaidBy]:
+        """Who says each segment and word."""
         import whisperx
 
-        whisperx.assign_word_speakers(turns, {"segments": sentences})
+        times: list[dict[str, Any]] = [
+            {**_times(segment), "words": [_times(word) for word in segment.words]} for segment in segments
+        ]
+        whisperx.assign_word_speakers(turns, {"segments": times})
+        return [SaidBy(said.get("speaker"), tuple(word.get("speaker") for word in said["words"])) for said in times]
+
+
+def _times(span: Span) -> dict[str, Any]:
+    return {"start": span.start, "end": span.end}
 
 
 def has_cuda() -> bool:

@@ -1,78 +1,108 @@
 """What WhisperX says → our segments and words. Pure: no model and no library of it is needed here.
 
-WhisperX leaves words without times, times as numpy's numbers or NaN, words without a speaker, and sentences of several
-speakers in one; nothing of that gets past this module.
+WhisperX leaves words without times, and gives times as numpy's numbers or NaN; nothing of that gets past this module.
 """
 
 import math
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import TypedDict
 
 from domain.transcript import Segment, Word
 
-MIN_TURN_SECONDS = 0.5
-"""Words of another speaker within a sentence, for a shorter time than this, are a slip of the diarizer: people cannot
-take turns so fast, and a cut by every word breaks more than it mends."""
-
 
 class FoundWord(TypedDict, total=False):
-    """A word as `whisperx.align` gives it; `speaker` as `whisperx.assign_word_speakers` adds it."""
+    """A word as `whisperx.align` gives it."""
 
     word: str
     start: float
     end: float
     score: float
-    speaker: str
 
 
 class Found(TypedDict, total=False):
-    """A stretch of speech, or a sentence once it is aligned; `words` is only there then."""
+    """A stretch of speech as Whisper gives it (`avg_logprob`), or a sentence of it once it is aligned (`words`)."""
 
     text: str
     start: float
     end: float
     avg_logprob: float
     words: list[FoundWord]
-    speaker: str
+
+
+def to_segment(found: Found, earliest: float, latest: float) -> Segment:
+    """A stretch of speech, with a time within `earliest` … `latest` (seconds)."""
+    start = _within(found.get("start"), earliest, latest, otherwise=earliest)
+    logprob = _number(found.get("avg_logprob"))
+    return Segment(
+        start=start,
+        end=_within(found.get("end"), start, latest, otherwise=latest),
+        text=found["text"].strip(),
+        confidence=None if logprob is None else min(1.0, math.exp(logprob)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """What was said, with sound times, before speakers are told apart. It has words if any of them could be placed."""
+class Aligned:
+    """The sentences of one stretch of speech; one has words if any of them could be placed."""
 
-    found: Found
+    sentences: tuple[Segment, ...]
     estimated: int = 0
-    """Words whose times are a guess: the aligner could not place them."""
+    """Words whose times are a guess, as the aligner could not place them: they have no confidence."""
+
+    @property
+    def unplaced(self) -> int:
+        """Sentences without words."""
+        return sum(not sentence.words for sentence in self.sentences)
 
 
-def settle_times(found: Found, alphabet: Container[str], earliest: float, latest: float) -> Sentence:
-    """Give the sentence a time within `earliest` … `latest` (seconds), and every word one within the sentence.
+def settle(stretch: Segment, found: Sequence[Found], alphabet: Container[str]) -> Aligned | None:
+    """Give every sentence a time within its stretch, behind the one before, and every word one within its sentence.
 
     Args:
-        found: as `whisperx.align` gives it, or, not aligned, as Whisper does.
+        stretch: what was aligned.
+        found: what `whisperx.align` made of it.
         alphabet: the characters that the aligner knows, in lower case. It places others, as the digits of a number,
             by what is left between their neighbours: their time is a guess and their score means nothing.
+
+    Returns:
+        None where `found` has not the text of the stretch: better no times than another text.
     """
-    start = _within(found.get("start"), earliest, latest, otherwise=earliest)
-    end = _within(found.get("end"), start, latest, otherwise=latest)
-    sentence = Found(text=found["text"], start=start, end=end, words=[])
-    logprob = _number(found.get("avg_logprob"))
-    if logprob is not None:
-        sentence["avg_logprob"] = logprob
+    if _letters(stretch.text) != "".join(_letters(sentence["text"]) for sentence in found):
+        return None
+    sentences: list[Segment] = []
+    estimated, earliest = 0, stretch.start
+    for sentence in found:
+        if not sentence["text"].strip():
+            continue
+        settled, guessed = _settle(sentence, alphabet, earliest, stretch)
+        sentences.append(settled)
+        estimated, earliest = estimated + guessed, settled.end
+    return Aligned(tuple(sentences), estimated)
+
+
+def _settle(found: Found, alphabet: Container[str], earliest: float, stretch: Segment) -> tuple[Segment, int]:
+    """One sentence, and how many times in it are a guess."""
+    start = _within(found.get("start"), earliest, stretch.end, otherwise=earliest)
+    end = _within(found.get("end"), start, stretch.end, otherwise=stretch.end)
     words = found.get("words", [])
     placed = [_number(word.get("start")) is not None for word in words]
-    if not any(placed):
-        return Sentence(sentence)
-    known = [there and _is_spelled(word["word"], alphabet) for there, word in zip(placed, words, strict=True)]
-    for word, spelled, (begin, finish) in zip(words, known, _spans(words, start, end), strict=True):
-        settled = FoundWord(word=word["word"], start=begin, end=finish)
-        score = _number(word.get("score"))
-        if spelled and score is not None:
-            settled["score"] = min(max(score, 0.0), 1.0)
-        sentence["words"].append(settled)
-    return Sentence(sentence, known.count(False))
+    said: list[Word] = []
+    guessed = 0
+    if any(placed):
+        for word, there, (begin, finish) in zip(words, placed, _spans(words, start, end), strict=True):
+            known = there and _is_spelled(word["word"], alphabet)
+            score = _number(word.get("score")) if known else None
+            confidence = None if score is None else min(max(score, 0.0), 1.0)
+            said.append(Word(start=begin, end=finish, text=word["word"].strip(), confidence=confidence))
+            guessed += not known
+    text = found["text"].strip()
+    return Segment(start=start, end=end, text=text, confidence=stretch.confidence, words=tuple(said)), guessed
+
+
+def _letters(text: str) -> str:
+    return "".join(text.split())
 
 
 def _spans(words: Sequence[FoundWord], start: float, end: float) -> list[tuple[float, float]]:
@@ -97,10 +127,12 @@ def _spans(words: Sequence[FoundWord], start: float, end: float) -> list[tuple[f
 
 def _shares(texts: Sequence[str], start: float, end: float) -> Iterator[tuple[float, float]]:
     total = sum(map(len, texts)) or 1
-    done = 0
+    done, begin = 0, start
     for text in texts:
-        begin, done = done, done + len(text)
-        yield start + (end - start) * begin / total, start + (end - start) * done / total
+        done += len(text)
+        finish = min(start + (end - start) * done / total, end)  # which rounding may overstep
+        yield begin, finish
+        begin = finish
 
 
 def _is_spelled(text: str, alphabet: Container[str]) -> bool:
@@ -118,113 +150,3 @@ def _number(value: object) -> float | None:
 def _within(value: object, earliest: float, latest: float, *, otherwise: float) -> float:
     number = _number(value)
     return min(max(otherwise if number is None else number, earliest), latest)
-
-
-class Voices:
-    """Tags for speakers, from 0 in the order in which they first speak."""
-
-    def __init__(self) -> None:
-        self._tags: dict[str, int] = {}
-
-    def tag(self, speaker: str | None) -> int | None:
-        return None if speaker is None else self._tags.setdefault(speaker, len(self._tags))
-
-
-def to_segments(found: Found, voices: Voices) -> Iterator[Segment]:
-    """Our segments of one sentence: one for each turn of a speaker in it, with words that have all their speaker."""
-    logprob = found.get("avg_logprob")
-    confidence = None if logprob is None else min(1.0, math.exp(logprob))
-    words = found.get("words", [])
-    turns = _turns(found)
-    if len(turns) < 2:
-        tag = voices.tag(turns[0].speaker if turns else found.get("speaker"))
-        yield _segment(found["text"], found["start"], found["end"], confidence, tag, words)
-        return
-    cuts = _text_cuts(found["text"], words, [turn.first for turn in turns])
-    for turn, text in zip(turns, cuts, strict=True):
-        said = words[turn.first : turn.last]
-        yield _segment(text, said[0]["start"], said[-1]["end"], confidence, voices.tag(turn.speaker), said)
-
-
-def _segment(
-    text: str, start: float, end: float, confidence: float | None, tag: int | None, words: Sequence[FoundWord]
-) -> Segment:
-    return Segment(
-        start=start,
-        end=end,
-        text=text.strip(),
-        confidence=confidence,
-        speaker_tag=tag,
-        words=tuple(
-            Word(
-                start=word["start"],
-                end=word["end"],
-                text=word["word"].strip(),
-                confidence=word.get("score"),
-                speaker_tag=tag,
-            )
-            for word in words
-        ),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    speaker: str | None
-    first: int
-    last: int
-    """The word behind the turn."""
-
-
-def _turns(found: Found) -> list[_Turn]:
-    """Who says which words of a sentence, without turns too short to be any."""
-    words = found.get("words", [])
-    speakers = _fill([word.get("speaker") for word in words], found.get("speaker"))
-    turns = _runs(speakers)
-    while len(turns) > 1:
-        shortest = min(range(len(turns)), key=lambda at: _seconds(words, turns[at]))
-        if _seconds(words, turns[shortest]) >= MIN_TURN_SECONDS:
-            break
-        beside = [at for at in (shortest - 1, shortest + 1) if 0 <= at < len(turns)]
-        heir = max(beside, key=lambda at: _seconds(words, turns[at]))
-        for at in range(turns[shortest].first, turns[shortest].last):
-            speakers[at] = turns[heir].speaker
-        turns = _runs(speakers)
-    return turns
-
-
-def _fill(speakers: list[str | None], otherwise: str | None) -> list[str | None]:
-    """A word in a pause between turns belongs to who spoke before, the first ones to who speaks next."""
-    last = next((speaker for speaker in speakers if speaker is not None), otherwise)
-    filled = []
-    for speaker in speakers:
-        last = speaker if speaker is not None else last
-        filled.append(last)
-    return filled
-
-
-def _runs(speakers: Sequence[str | None]) -> list[_Turn]:
-    turns = []
-    first = 0
-    for speaker, run in groupby(speakers):
-        last = first + len(list(run))
-        turns.append(_Turn(speaker, first, last))
-        first = last
-    return turns
-
-
-def _seconds(words: Sequence[FoundWord], turn: _Turn) -> float:
-    return words[turn.last - 1]["end"] - words[turn.first]["start"]
-
-
-def _text_cuts(text: str, words: Sequence[FoundWord], firsts: Sequence[int]) -> list[str]:
-    """`text` cut before the words `firsts`, so that spaces stay where the language has them."""
-    begins = []
-    position = 0
-    for word in words:
-        found = text.find(word["word"].strip(), position)
-        position = found if found >= 0 else position
-        begins.append(position)
-        position += len(word["word"].strip())
-    edges = [0, *(begins[first] for first in firsts[1:]), len(text)]
-    return [text[begin:end] for begin, end in pairwise(edges)]
