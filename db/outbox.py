@@ -1,0 +1,289 @@
+"""Announcements and the deliveries that are owed of them. The caller owns the transaction.
+
+A delivery is taken up by a guarded UPDATE that hands out a fence and puts `next_at` behind a lease: a relay that dies
+leaves it to the others, and one that comes back late finds its fence outgrown. All time is PostgreSQL's `now()`.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, get_args
+from uuid import UUID, uuid4
+
+from sqlalchemy import case, delete, exists, func, insert, literal, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.announcements import HEARD, announced_body, ping
+from db.tables import Delivery, DeliveryAttempt, Job, OutboxEvent, Transcript, WebhookEndpoint
+from domain.announcements import OF_STATE, Announced, DeliveryState, EndpointState, Payload
+
+MOST_ATTEMPTS_KEPT = 50
+"""Of a delivery; more than any schedule has, as it can be replayed without end."""
+
+WITHOUT_SYNC = {"synchronize_session": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A delivery that a relay has taken up."""
+
+    delivery_id: UUID
+    owner: str
+    fence: int
+    attempts: int
+    """Before this one."""
+    event_id: UUID
+    body: bytes = field(repr=False)
+    endpoint_id: UUID
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """The endpoint's, and the one before while it is valid."""
+    failing: bool
+    """Whether the endpoint's last try failed."""
+
+
+# What is owed
+
+
+async def owe(session: AsyncSession, job: Job) -> None:
+    """Owe word of the state that `job` has just come to, if it is an end, to everybody whom its owner wants told.
+
+    Where nobody is, this is one look at an index. The endpoints are locked in shared mode: one that is about to be
+    removed or paused is waited for.
+    """
+    kind = OF_STATE.get(job.state)
+    if kind is None:
+        return
+    wanted = (
+        select(WebhookEndpoint.id, WebhookEndpoint.payload, WebhookEndpoint.state, *HEARD)
+        .join(Transcript, Transcript.id == job.transcript_id)
+        .where(WebhookEndpoint.owner == job.owner, WebhookEndpoint.state != EndpointState.DISABLED)
+        .where(literal(kind.value) == func.any(WebhookEndpoint.events))
+        .order_by(WebhookEndpoint.id)
+        .with_for_update(read=True, of=WebhookEndpoint)
+    )
+    rows = (await session.execute(wanted)).all()
+    for payload in get_args(Payload):
+        told = [row for row in rows if row.payload == payload]
+        if told:
+            body = announced_body(job, told[0], payload)
+            event = {"job_id": job.id, "type": kind, "payload": payload, "body": body}
+            await _owe(session, job.owner, event, [(row.id, row.state) for row in told])
+
+
+async def owe_ping(session: AsyncSession, endpoint: WebhookEndpoint) -> Delivery:
+    now = await session.scalar(select(func.now()))
+    assert now is not None
+    event = {"job_id": None, "type": Announced.PING, "payload": "thin", "body": ping(now, endpoint.id)}
+    return await _owe(session, endpoint.owner, event, [(endpoint.id, endpoint.state)])
+
+
+async def _owe(
+    session: AsyncSession, owner: str, event: dict[str, Any], endpoints: Iterable[tuple[UUID, EndpointState]]
+) -> Delivery:
+    """The last of the deliveries."""
+    event_id = uuid4()
+    await session.execute(insert(OutboxEvent).values(id=event_id, owner=owner, **event))
+    rows = [
+        {
+            "id": uuid4(),
+            "owner": owner,
+            "event_id": event_id,
+            "endpoint_id": endpoint_id,
+            "state": DeliveryState.PAUSED if state == EndpointState.PAUSED else DeliveryState.PENDING,
+        }
+        for endpoint_id, state in endpoints
+    ]
+    return (await session.scalars(insert(Delivery).returning(Delivery), rows)).all()[-1]
+
+
+async def forget_job(session: AsyncSession, job_id: UUID) -> None:
+    """Take back what is owed of an erased job, and empty what was told of it; ids stay, and word of the erasure."""
+    of_job = select(OutboxEvent.id).where(OutboxEvent.job_id == job_id, OutboxEvent.type != Announced.ERASED)
+    owed = delete(Delivery).where(Delivery.event_id.in_(of_job), Delivery.state != DeliveryState.DELIVERED)
+    await session.execute(owed)
+    await session.execute(update(OutboxEvent).where(OutboxEvent.id.in_(of_job)).values(body=None))
+
+
+# What a relay does
+
+
+async def take_up(
+    session: AsyncSession, *, lease: timedelta, limit: int, share: int, busy: Collection[UUID]
+) -> list[Owed]:
+    """Take up to `limit` due deliveries, at most `share` of one endpoint and none of those that are `busy`.
+
+    Oldest first. What another relay is just taking is passed over.
+    """
+    due = (
+        select(Delivery.id, Delivery.endpoint_id, Delivery.next_at)
+        .where(Delivery.state == DeliveryState.PENDING, Delivery.next_at <= func.now())
+        .where(Delivery.endpoint_id.not_in(list(busy)))
+        .order_by(Delivery.next_at)
+        .limit(2 * limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    place = func.row_number().over(partition_by=due.c.endpoint_id, order_by=due.c.next_at)
+    ranked = select(due.c.id, due.c.next_at, place.label("place")).subquery("ranked")
+    taken = select(ranked.c.id).where(ranked.c.place <= share).order_by(ranked.c.next_at).limit(limit)
+    statement = (
+        update(Delivery)
+        .where(Delivery.id.in_(taken), Delivery.event_id == OutboxEvent.id, Delivery.endpoint_id == WebhookEndpoint.id)
+        .values(fence=Delivery.fence + 1, next_at=func.now() + lease)
+        .returning(
+            Delivery.id.label("delivery_id"),
+            Delivery.owner,
+            Delivery.fence,
+            Delivery.attempts,
+            OutboxEvent.id.label("event_id"),
+            OutboxEvent.body,
+            WebhookEndpoint.id.label("endpoint_id"),
+            WebhookEndpoint.url,
+            WebhookEndpoint.secret,
+            case((WebhookEndpoint.previous_secret_until > func.now(), WebhookEndpoint.previous_secret)).label(
+                "previous"
+            ),
+            WebhookEndpoint.failing_since.is_not(None).label("failing"),
+        )
+    )
+    rows = (await session.execute(statement, execution_options=WITHOUT_SYNC)).mappings()
+    return [_owed(dict(row)) for row in rows]
+
+
+def _owed(row: dict[str, Any]) -> Owed:
+    secrets = tuple(secret for secret in (row.pop("secret"), row.pop("previous")) if secret is not None)
+    return Owed(secrets=secrets, **row)
+
+
+async def note_delivered(session: AsyncSession, owed: Owed, **answer: Any) -> bool:
+    """False where the delivery is no longer ours, or is gone."""
+    values = {"state": DeliveryState.DELIVERED, "delivered_at": func.now()}
+    return await _note(session, owed, values, answer)
+
+
+async def note_failed(session: AsyncSession, owed: Owed, *, again_in: timedelta | None, **answer: Any) -> bool:
+    """To be tried again, or given up where `again_in` is None; one that was paused meanwhile stays so.
+
+    False where the delivery is no longer ours, or is gone.
+    """
+    values: dict[str, Any] = {"state": DeliveryState.FAILED}
+    if again_in is not None:
+        values = {"next_at": func.now() + again_in}
+    return await _note(session, owed, values, answer)
+
+
+async def _note(session: AsyncSession, owed: Owed, values: dict[str, Any], answer: dict[str, Any]) -> bool:
+    statement = (
+        update(Delivery)
+        .where(Delivery.id == owed.delivery_id, Delivery.fence == owed.fence)
+        .values(attempts=Delivery.attempts + 1, **values, **answer)
+        .returning(Delivery.id)
+    )
+    if await session.scalar(statement, execution_options=WITHOUT_SYNC) is None:
+        return False
+    tried = {"delivery_id": owed.delivery_id, "owner": owed.owner, "n": owed.fence}
+    await session.execute(insert(DeliveryAttempt).values(**tried, **answer))
+    if owed.fence > MOST_ATTEMPTS_KEPT:
+        oldest = DeliveryAttempt.n <= owed.fence - MOST_ATTEMPTS_KEPT
+        await session.execute(delete(DeliveryAttempt).where(DeliveryAttempt.delivery_id == owed.delivery_id, oldest))
+    return True
+
+
+async def hold_back(session: AsyncSession, endpoint_id: UUID, wait: timedelta) -> None:
+    """Try nothing of an endpoint's before `wait` has passed."""
+    later = func.greatest(Delivery.next_at, func.now() + wait)
+    await session.execute(_pending(endpoint_id).values(next_at=later))
+
+
+async def pause(session: AsyncSession, endpoint_id: UUID) -> None:
+    await session.execute(_pending(endpoint_id).values(state=DeliveryState.PAUSED))
+
+
+def _pending(endpoint_id: UUID) -> Any:
+    statement = update(Delivery).where(Delivery.endpoint_id == endpoint_id, Delivery.state == DeliveryState.PENDING)
+    return statement.execution_options(**WITHOUT_SYNC)
+
+
+async def resume(session: AsyncSession, endpoint_id: UUID) -> None:
+    """Owe what was paused at once, with the whole schedule before it."""
+    statement = update(Delivery).where(Delivery.endpoint_id == endpoint_id, Delivery.state == DeliveryState.PAUSED)
+    await session.execute(
+        statement.values(state=DeliveryState.PENDING, next_at=func.now(), attempts=0), execution_options=WITHOUT_SYNC
+    )
+
+
+async def forget_old(session: AsyncSession, *, older_than: timedelta, limit: int) -> int:
+    """Delete deliveries that ended, or were paused, so long ago, and announcements that nobody is owed; how many."""
+    old_deliveries = (
+        select(Delivery.id)
+        .where(Delivery.created_at < func.now() - older_than, Delivery.state != DeliveryState.PENDING)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    unowed = ~exists().where(Delivery.event_id == OutboxEvent.id)
+    old_events = select(OutboxEvent.id).where(OutboxEvent.created_at < func.now() - older_than, unowed).limit(limit)
+    deliveries = await session.scalars(
+        delete(Delivery).where(Delivery.id.in_(old_deliveries)).returning(Delivery.id), execution_options=WITHOUT_SYNC
+    )
+    events = await session.scalars(
+        delete(OutboxEvent).where(OutboxEvent.id.in_(old_events)).returning(OutboxEvent.id),
+        execution_options=WITHOUT_SYNC,
+    )
+    return len(deliveries.all()) + len(events.all())
+
+
+# What an owner sees
+
+
+async def page(
+    session: AsyncSession,
+    endpoint_id: UUID,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    state: DeliveryState | None,
+) -> list[tuple[Delivery, OutboxEvent]]:
+    """An endpoint's deliveries, newest first, from behind `before`."""
+    statement = (
+        select(Delivery, OutboxEvent)
+        .join(OutboxEvent, OutboxEvent.id == Delivery.event_id)
+        .where(Delivery.endpoint_id == endpoint_id)
+        .order_by(Delivery.created_at.desc(), Delivery.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        last = tuple_(literal(before[0]), literal(before[1]))
+        statement = statement.where(tuple_(Delivery.created_at, Delivery.id) < last)
+    if state is not None:
+        statement = statement.where(Delivery.state == state)
+    return [(delivery, event) for delivery, event in await session.execute(statement)]
+
+
+async def attempts_at(session: AsyncSession, delivery_ids: Collection[UUID]) -> list[DeliveryAttempt]:
+    """In order."""
+    statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id.in_(delivery_ids))
+    return list((await session.scalars(statement.order_by(DeliveryAttempt.n))).all())
+
+
+async def find(
+    session: AsyncSession, delivery_id: UUID, endpoint_id: UUID, *, lock: bool = False
+) -> tuple[Delivery, OutboxEvent] | None:
+    statement = (
+        select(Delivery, OutboxEvent)
+        .join(OutboxEvent, OutboxEvent.id == Delivery.event_id)
+        .where(Delivery.id == delivery_id, Delivery.endpoint_id == endpoint_id)
+    )
+    if lock:
+        statement = statement.with_for_update(of=Delivery)
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def owe_again(session: AsyncSession, delivery_id: UUID) -> None:
+    """From the beginning of the schedule, whatever became of it."""
+    values = {"state": DeliveryState.PENDING, "next_at": func.now(), "attempts": 0, "delivered_at": None}
+    await session.execute(
+        update(Delivery).where(Delivery.id == delivery_id).values(values),
+        execution_options={"synchronize_session": "fetch"},
+    )
