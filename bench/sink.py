@@ -8,6 +8,7 @@ The server is set up like the API's: uvicorn with httptools and uvloop.
 import argparse
 import hashlib
 import json
+import socket
 from typing import Any
 
 import uvicorn
@@ -29,7 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fd", type=int, required=True, help="serve on this inherited, listening socket")
     options = parser.parse_args()
-    uvicorn.run(app, fd=options.fd, http="httptools", loop="uvloop", lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(app, http="httptools", loop="uvloop", lifespan="off", log_config=None, access_log=False)
+    uvicorn.Server(config).run([socket.socket(fileno=options.fd)])
 
 
 if __name__ == "__main__":

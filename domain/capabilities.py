@@ -56,8 +56,9 @@ class EngineReport(Value):
     """One engine as a worker sees it now.
 
     `quality` orders engines for `auto`: higher is better; the numbers mean nothing else. `languages` lists BCP 47
-    tags, empty for "any, or the engine decides". `options` is a JSON Schema of the engine's own options. `stages` are
-    what it does, in this order; one that is given the text as it stood after a stage begins behind that stage.
+    tags, empty for "any, or the engine decides". `speaker_hints` are what it can be told of the number of speakers.
+    `options` is a JSON Schema of the engine's own options. `stages` are what it does, in this order; one that is given
+    the text as it stood after a stage begins behind that stage.
     `load` counts the jobs that the engine has in hand or in line now, those of `load_of`: all that it has, or only this
     worker's, which are then added up over the workers. `memory` lists what is loaded, None where that is not ours to
     know. `detail` carries an engine's own public fields (uri, url, model, health).
@@ -74,6 +75,7 @@ class EngineReport(Value):
     default_language: str | None = None
     detects_language: bool = False
     diarizes: bool = False
+    speaker_hints: tuple[str, ...] = ("num_speakers", "min_speakers", "max_speakers")
     boosts_words: bool = False
     stages: tuple[str, ...] = (TRANSCRIBE_STAGE,)
     options: dict[str, Any] = Field(default_factory=dict)

@@ -19,7 +19,8 @@ from domain.errors import UnknownModel, UnsupportedLanguage, UnsupportedOption
 from domain.lifecycle import JobOptions
 from domain.transcript import Notice
 
-SPEAKER_WISHES = ("enable_diarization", "num_speakers", "min_speakers", "max_speakers")
+SPEAKER_HINTS = ("num_speakers", "min_speakers", "max_speakers")
+SPEAKER_WISHES = ("enable_diarization", *SPEAKER_HINTS)
 
 OWN_OPTIONS = "options"
 """What doors call `JobOptions.engine_options`; one of them is `options.<name>`."""
@@ -130,7 +131,12 @@ def _unmet_model(report: EngineReport, options: JobOptions) -> Iterator[Unmet]:
 
 
 def _unmet_speakers(report: EngineReport, options: JobOptions, diarizer: EngineReport | None) -> Iterator[Unmet]:
-    if report.diarizes or (diarizer is not None and diarizer.available):
+    if report.diarizes:
+        for name in SPEAKER_HINTS:
+            if getattr(options, name) and name not in report.speaker_hints:
+                yield Unmet(name, f"of the number of speakers it can only be told {' or '.join(report.speaker_hints)}")
+        return
+    if diarizer is not None and diarizer.available:
         return
     for name in SPEAKER_WISHES:
         if getattr(options, name):

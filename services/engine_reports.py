@@ -86,7 +86,7 @@ def _why_absent(name: str, platform: Platform) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Options that no engine need be refused for; those that are waived are so by the worker, which has the engine."""
+    """Options that can be honoured, as far as anybody can say now; what is to be waived, the worker waives."""
 
     options: JobOptions
     waits_for: str | None

@@ -1,9 +1,9 @@
 """From a stored recording to a transcript: fetch, decode, channels, the engine, roles."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config.settings import MediaSettings
@@ -69,7 +69,21 @@ async def prepare(folder: Path, settings: MediaSettings, options: JobOptions) ->
             await decode(source, wave, limits, channel=channel)
         recording = await _told_apart(decoded, mixed, waves, options)
     source.unlink()
-    return recording
+    return replace(recording, notices=(*recording.notices, *_of_channels(recording, options)))
+
+
+def _of_channels(recording: Recording, options: JobOptions) -> Iterator[Notice]:
+    """What the caller said of speakers that the recording's channels leave no use for."""
+    channels, said = recording.decoded.channels, len(options.channel_roles)
+    if said and not options.stages and (channels == 1 or channels > MOST_CHANNELS):
+        many = "one channel" if channels == 1 else f"more than {MOST_CHANNELS} channels"
+        yield Notice(code="channel_roles_unused", message=f"the recording has {many}: channel_roles tell nobody apart")
+    elif said and recording.apart and said != channels:
+        uneven = f"there are {channels} channels and {said} channel_roles: they were given out in order"
+        yield Notice(code="channel_roles_uneven", message=uneven)
+    if recording.apart and options.num_speakers not in (None, channels):
+        apart = f"each of {channels} channels was heard as one speaker: num_speakers was not used"
+        yield Notice(code="speakers_on_channels", message=apart)
 
 
 async def _told_apart(decoded: Decoded, mixed: Path, waves: tuple[Path, ...], options: JobOptions) -> Recording:

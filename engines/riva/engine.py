@@ -105,6 +105,7 @@ def describe(models: Sequence[RivaModel], settings: EngineSettings, *, reason: s
         languages=languages_of(models),
         default_language=language if known or not models else None,
         diarizes=diarizes(models, settings.riva_diarization),
+        speaker_hints=("num_speakers", "max_speakers"),
         boosts_words=True,
         options=OPTIONS,
         detail={

@@ -18,7 +18,7 @@ from engines.riva.connection import Connection, Session
 from engines.riva.models import RivaModel, diarizes, languages_of, match_language, named
 from engines.riva.recording import BYTES_PER_SECOND, Piece, Recording
 from engines.riva.recovery import Ask, CallFailed, Recovery, Way, asks
-from engines.riva.request import Boosts, compile_terms, recognition_config
+from engines.riva.request import Boosts, compile_terms, most_speakers, recognition_config
 from engines.riva.speakers import Speakers
 
 logger = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class Listening:
         asked = self._order.asks[0].diarize
         if asked and self._assembly.started and not self._speakers.count:
             yield Notice(code=NO_SPEAKERS, message="Riva did not tell speakers apart: its model has no diarizer")
-        most = self._order.hearing.max_speakers
+        most = most_speakers(self._order.hearing)
         if asked and most is not None and self._speakers.count > most:
             said = f"Riva found {self._speakers.count} speakers, though {most} were the most to look for"
             yield Notice(code="more_speakers", message=said)
@@ -229,8 +229,9 @@ def _notices(hearing: Hearing, *, wanted: bool, possible: bool) -> Iterator[Noti
             "raise RIVA_MAX_MESSAGE_BYTES if the server takes more, or give it a streaming model"
         )
         yield Notice(code=NO_SPEAKERS, message=said)
-    if wanted and hearing.min_speakers is not None:
-        yield Notice(code="min_speakers_unsupported", message="Riva cannot be told the least number of speakers")
+    if wanted and hearing.num_speakers is not None:
+        said = f"Riva was told that {hearing.num_speakers} speak at most, as it cannot be told how many exactly"
+        yield Notice(code="num_speakers_as_most", message=said)
 
 
 def _of_stream(result: StreamingRecognitionResult) -> Result:

@@ -96,7 +96,12 @@ def recognition_config(
     )
     if diarize:
         asked = SpeakerDiarizationConfig(enable_speaker_diarization=True)
-        if hearing.max_speakers is not None:
-            asked.max_speaker_count = hearing.max_speakers
+        if (most := most_speakers(hearing)) is not None:
+            asked.max_speaker_count = most
         config.diarization_config.CopyFrom(asked)
     return config
+
+
+def most_speakers(hearing: Hearing) -> int | None:
+    """All that Riva can be told of the number of speakers."""
+    return hearing.num_speakers or hearing.max_speakers

@@ -45,8 +45,8 @@ class LocalModel(Protocol):
     def transcribe(self, audio: Path, hearing: Hearing) -> Iterator[Heard]:
         """Hear one file; as `engines.contract.Engine.transcribe`, but as a plain iterator.
 
-        Say a Progress whose `done` is 0 before any other work: what came before it, waiting for a turn and for the model, is then not
-        taken for the model's own time, by which the platform says how fast it is.
+        Say a Progress whose `done` is 0 before any other work: what came before it, waiting for a turn and for the
+        model, is then not taken for the model's own time, by which the platform says how fast it is.
 
         A cancelled job is dropped between two items. A model that takes longer than 0.3 s for one is killed for it, and
         loaded again for the next job. Anything but EngineFailed that is raised here ends the child, as nobody knows

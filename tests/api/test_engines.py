@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.engine_board import FRESH_SECONDS
+from api.engine_board import FRESH_SECONDS, EngineBoard
 from api.schemas import MEMORY_STEP
 from config.settings import Settings
 from domain.capabilities import EngineReport, LoadedModel, ModelReport
@@ -239,6 +239,14 @@ async def test_many_who_ask_at_once_cost_one_look_at_the_database(
     answers = await asyncio.gather(*(client.get("/engines") for _ in range(50)))
     assert {response.status_code for response in answers} == {200}
     assert looks <= 1
+
+
+async def test_a_client_that_leaves_takes_the_answer_from_nobody(platform: Platform) -> None:
+    board = EngineBoard(platform)
+    leaving, staying = asyncio.create_task(board.answer()), asyncio.create_task(board.answer())
+    await asyncio.sleep(0)  # both have asked
+    leaving.cancel()
+    assert (await staying).body
 
 
 async def test_whoever_comes_after_a_failure_gets_an_answer(

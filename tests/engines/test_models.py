@@ -17,6 +17,7 @@ from pocketsphinx import Decoder
 
 from config.load import load_section
 from config.settings import EngineSettings
+from domain.capabilities import TRANSCRIBE_STAGE
 from domain.errors import EngineFailed
 from domain.transcript import Detected, Progress, Segment
 from engines.contract import Engine
@@ -120,6 +121,12 @@ class TestWhisper(EngineContract):
             assert [item.language for item in heard if isinstance(item, Detected)] == [language]
             assert [word.text for word in ours] == [word.word.strip() for word in words]
             assert [word.confidence for word in ours] == pytest.approx([word.probability for word in words])
+
+    async def test_it_says_when_it_begins_so_that_nothing_before_is_taken_for_its_work(
+        self, engine: Engine, speech: Recording
+    ) -> None:
+        heard = await hear(engine, speech.path, speech.hearing)
+        assert heard[0] == Progress(stage=TRANSCRIBE_STAGE, done=0, total=speech.seconds)
 
     async def test_a_folder_goes_by_its_name_and_no_request_can_name_a_path(
         self, engine: Engine, speech: Recording, micro_model: Path

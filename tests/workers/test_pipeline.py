@@ -333,3 +333,20 @@ async def test_channels_with_one_sound_tell_nobody_apart_and_the_result_says_so(
     assert len(engine.heard) == 1
     assert [notice.code for notice in heard.warnings] == ["channels_identical"]
     assert heard.speaker_roles == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code"),
+    [
+        (SECOND, {"channel_roles": ("provider", "patient")}, "channel_roles_unused"),
+        (CALL, {"channel_roles": ("provider", "patient", "companion")}, "channel_roles_uneven"),
+        (CALL, {"channel_roles": ("provider", "patient"), "num_speakers": 3}, "speakers_on_channels"),
+    ],
+)
+async def test_what_the_channels_leave_no_use_for_is_said(
+    platform: Platform, content: bytes, options: dict[str, object], code: str
+) -> None:
+    job_id = await submit_with(platform, content, **options)
+    speakers = EngineReport(engine="scripted", available=True, detects_language=True, diarizes=True)
+    await run(platform, ScriptedEngine(each_channel, report=speakers), job_id)
+    assert [notice.code for notice in (await reading.result(platform, ME, job_id)).heard.warnings] == [code]

@@ -346,8 +346,8 @@ class TestAskingForSpeakers:
     async def test_the_least_number_of_speakers_cannot_be_told(
         self, riva_with_speakers: RivaServer, speech: Recording
     ) -> None:
-        heard = await hear_all(riva_with_speakers, speech, min_speakers=2)
-        assert "min_speakers_unsupported" in notices_of(heard)
+        heard = await hear_all(riva_with_speakers, speech, num_speakers=2)
+        assert "num_speakers_as_most" in notices_of(heard)
 
 
 def test_the_health_messages_of_the_client_are_not_loaded_as_they_collide_with_those_of_grpc() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import grpc
@@ -38,6 +39,19 @@ async def test_a_server_that_is_there_is_described(riva_with_speakers: RivaServe
     assert report.detail["uri"] == riva_with_speakers.uri
     assert (report.detail["model"], report.detail["language"]) == ("parakeet-0-6b-ctc-en-us", "en-US")
     assert report.detail["model_fits"] is True
+
+
+async def test_the_calls_in_hand_are_counted_as_this_workers(riva: RivaServer, speech: Recording) -> None:
+    engine = engine_for(riva, RIVA_MAX_MESSAGE_BYTES="262144")
+    assert (await engine.report()).load == 0
+    async with aclosing(engine.transcribe(speech.path, speech.hearing)) as heard:
+        await anext(heard)
+        report = await engine.report()
+        assert (report.load, report.load_of) == (1, "worker")
+    assert (await engine.report()).load == 0
+    with pytest.raises(EngineFailed):
+        await hear(engine, speech.path, speech.hearing.model_copy(update={"language": "tlh"}))
+    assert (await engine.report()).load == 0, "one that failed is not in hand"
 
 
 @pytest.mark.parametrize(("setting", "diarizes"), [("auto", False), ("on", True), ("off", False)])
