@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import groupby
 
-from sqlalchemy import Text, case, column, delete, func, select, true, update, values
+from sqlalchemy import Text, and_, case, column, delete, func, or_, select, true, update, values
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +19,9 @@ FRESH = timedelta(seconds=4)
 OUTLIVED = timedelta(minutes=1)
 """After which the reports of a worker that is not there go, where another has reported on the engine since."""
 
+FORGOTTEN = timedelta(hours=1)
+"""After which an engine that no worker has any more is no longer listed."""
+
 JOBS_OF_SPEED = 20
 """How many of an engine's last jobs say how fast it is."""
 
@@ -26,7 +29,7 @@ IS_FRESH = Row.reported_at > func.now() - FRESH
 
 
 async def save(session: AsyncSession, worker: str, reports: Sequence[EngineReport]) -> None:
-    """Replace what `worker` said before. Of workers that have gone, the last report on each engine stays."""
+    """Replace what `worker` said before. Of workers that are gone, each engine's last report stays an hour."""
     if reports:
         rows = [
             {"worker_id": worker, "engine": report.engine, "report": report.model_dump(mode="json")}
@@ -41,7 +44,8 @@ async def save(session: AsyncSession, worker: str, reports: Sequence[EngineRepor
     outlived = (
         select(1).select_from(other).where(other.c.engine == Row.engine, other.c.reported_at > Row.reported_at).exists()
     )
-    await session.execute(delete(Row).where(Row.reported_at < func.now() - OUTLIVED, outlived))
+    old = or_(and_(Row.reported_at < func.now() - OUTLIVED, outlived), Row.reported_at < func.now() - FORGOTTEN)
+    await session.execute(delete(Row).where(old))
 
 
 async def vouch(session: AsyncSession, worker: str) -> int:

@@ -55,7 +55,8 @@ class Term(Value):
 class EngineReport(Value):
     """One engine as a worker sees it now.
 
-    `quality` orders engines for `auto`: higher is better; the numbers mean nothing else. `languages` lists BCP 47
+    `quality` orders engines for `auto`: higher is better; the numbers mean nothing else. Without `auto` it hears only
+    jobs that ask for it by name, as one that hears something else than speech. `languages` lists BCP 47
     tags, empty for "any, or the engine decides". `speaker_hints` are what it can be told of the number of speakers.
     `options` is a JSON Schema of the engine's own options. `stages` are what it does, in this order; one that is given
     the text as it stood after a stage begins behind that stage.
@@ -69,6 +70,7 @@ class EngineReport(Value):
     reason: str | None = None
     description: str = ""
     quality: int = 0
+    auto: bool = True
     models: tuple[ModelReport, ...] = ()
     default_model: str | None = None
     languages: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from domain.capabilities import DIARIZE_STAGE, EngineReport
+from domain.capabilities import AUTO, DIARIZE_STAGE, EngineReport
 from domain.errors import UnknownModel, UnsupportedLanguage, UnsupportedOption
 from domain.lifecycle import JobOptions
 from domain.transcript import Notice
@@ -57,10 +57,11 @@ class Fit:
 
 
 def fits(reports: Iterable[EngineReport], options: JobOptions) -> list[Fit]:
-    """Every engine that transcribes, that which comes nearest to what is asked first; of equals the best one."""
+    """Every engine that could be meant, that which comes nearest to what is asked first; of equals the best one."""
     every = list(reports)
     diarizer = next((report for report in every if report.available and report.stages == (DIARIZE_STAGE,)), None)
-    found = [Fit(report, unmet(report, options, diarizer=diarizer)) for report in every if report.transcribes]
+    meant = [report for report in every if report.transcribes and (report.auto or options.engine != AUTO)]
+    found = [Fit(report, unmet(report, options, diarizer=diarizer)) for report in meant]
     return sorted(found, key=_distance)
 
 

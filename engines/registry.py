@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -9,6 +10,7 @@ from typing import Self, TypeVar
 
 from config.settings import Settings
 from domain.capabilities import EngineReport
+from domain.errors import EscribaError
 from domain.lifecycle import JobOptions
 from domain.wishes import Unmet
 from engines.choice import NoEngine, pick
@@ -20,6 +22,9 @@ GROUP = "escriba.engines"
 
 PATIENCE_SECONDS = 2.0
 """The longest that one adapter may hold up the report on all."""
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What the submit form can ask for."""
 
 T = TypeVar("T")
 
@@ -50,7 +55,8 @@ class Registry:
                 sources[entry.name] = entry.load()(settings)
             except Exception as error:  # a stranger's module may raise anything, and must not take the others along
                 logger.exception("engine adapter %s cannot be used", entry.name)
-                broken.append(_unavailable(entry.name, f"its adapter cannot be loaded ({type(error).__name__})"))
+                why = str(error) if isinstance(error, EscribaError) else type(error).__name__
+                broken.append(_unavailable(entry.name, f"its adapter cannot be loaded ({why})"))
         return cls(sources, broken)
 
     async def reports(self) -> list[EngineReport]:
@@ -91,6 +97,9 @@ class Registry:
                 logger.warning("engine adapter %s does not list its engines", name, exc_info=listed)
                 continue
             for engine in listed:
+                if not NAME.fullmatch(engine.name):
+                    logger.warning("an engine of adapter %s has a name that nobody could ask for", name)
+                    continue
                 if engines.setdefault(engine.name, engine) is not engine:
                     logger.warning("engine %s is offered twice; adapter %s is left out", engine.name, name)
         return engines

@@ -14,6 +14,7 @@ ALWAYS_KNOWN = ("asr", "whisperx")
 """Engines of the native contract: they can be named before any worker has reported them."""
 
 NO_WORKER = "no worker is there: none has reported for some seconds"
+NO_LONGER = "no worker has it any more: it was uninstalled, or its worker has gone"
 
 
 async def record(platform: Platform, *, worker: str, reports: Sequence[EngineReport]) -> None:
@@ -42,7 +43,8 @@ async def known(platform: Platform) -> dict[str, EngineReport]:
 
 
 def _believed(platform: Platform, found: Sequence[tuple[EngineReport, bool]]) -> dict[str, EngineReport]:
-    reports = {report.engine: report if fresh else report.away(NO_WORKER) for report, fresh in found}
+    gone = NO_LONGER if any(fresh for _, fresh in found) else NO_WORKER
+    reports = {report.engine: report if fresh else report.away(gone) for report, fresh in found}
     for name in ALWAYS_KNOWN:
         reports.setdefault(name, EngineReport(engine=name, available=False, reason=_why_absent(name, platform)))
     return dict(sorted(reports.items()))

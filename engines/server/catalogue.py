@@ -7,6 +7,7 @@ from typing import Self
 
 from config.settings import EngineSettings
 from domain.capabilities import EngineReport
+from domain.errors import EscribaError
 from engines.server.contract import LocalModel
 
 logger = logging.getLogger(__name__)
@@ -56,5 +57,6 @@ class Catalogue:
 
 
 def _unavailable(engine: str, error: Exception) -> EngineReport:
-    reason = f"it cannot be used ({type(error).__name__}); the engine server's log has the details"
+    why = str(error) if isinstance(error, EscribaError) else type(error).__name__
+    reason = f"it cannot be used ({why}); the engine server's log has the details"
     return EngineReport(engine=engine, available=False, reason=reason)

@@ -250,3 +250,16 @@ def test_auto_finds_an_engine_wherever_one_is_ready_and_can(reports: list[Engine
         assert isinstance(picked, Pick)
         assert picked.unmet == ()
         assert picked.report.quality >= max(found.quality for found in able) - LIKE_QUALITY
+
+
+def test_an_engine_that_is_not_for_everybody_hears_only_who_names_it() -> None:
+    tones = report("touch-tones", 99, auto=False)
+    assert picked([tones, SPHINX], job()) == "sphinx"
+    assert isinstance(pick([tones], job()), NoEngine)
+    assert picked([tones, SPHINX], job("touch-tones")) == "touch-tones"
+
+
+def picked(reports: list[EngineReport], asked: JobOptions) -> str:
+    found = pick(reports, asked)
+    assert isinstance(found, Pick)
+    return found.report.engine

@@ -46,7 +46,7 @@ ADAPTERS = """
         names = ("good", "fair")
 
     class Odd(Source):
-        names = ("mute", "clumsy", "good")
+        names = ("mute", "clumsy", "good", "Not A Name")
 
     class Lost(Source):
         async def engines(self):

@@ -101,6 +101,16 @@ async def test_reports_of_workers_that_have_gone_are_cleared_away(platform: Plat
     assert {(row[0], row[1]) for row in found} == {("gone", "only-there"), ("here", "sphinx")}
 
 
+async def test_an_engine_that_no_worker_has_any_more_says_so_and_is_forgotten_in_an_hour(platform: Platform) -> None:
+    await engine_reports.record(platform, worker="gone", reports=[report("only-there")])
+    await silence(platform, "gone", seconds=120)
+    await engine_reports.record(platform, worker="here", reports=[report()])
+    assert (await engine_reports.known(platform))["only-there"].reason == engine_reports.NO_LONGER
+    await silence(platform, "gone", seconds=3700)
+    await engine_reports.record(platform, worker="here", reports=[report()])
+    assert "only-there" not in await engine_reports.known(platform)
+
+
 async def test_an_engine_that_a_worker_lists_no_longer_goes(platform: Platform) -> None:
     await engine_reports.record(platform, worker="left", reports=[report(), report("other")])
     await engine_reports.record(platform, worker="left", reports=[report()])
