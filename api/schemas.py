@@ -191,7 +191,7 @@ class JobResult(View):
     engine_reason: str
     model: str | None
     warnings: list[Notice]
-    flags: list[Flag] = Field(description="Stretches to look at: text on silence, repetition, low confidence.")
+    flags: list[Flag] = Field(description="Stretches to look at: text on silence, repetition, low confidence, unaligned numbers.")
 
     @classmethod
     def of(cls, result: Result, *, audio_url: str | None) -> Self:

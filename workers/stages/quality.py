@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from domain.transcript import Flag, Segment
+from domain.transcript import Flag, Segment, Word
 
 SILENCE_DBFS = -55.0  # no frame of a segment louder than this: a quiet room is at about -60, a whisper at -45
 FRAME_SECONDS = 0.05
@@ -23,7 +23,13 @@ SAME_SEGMENTS = 3
 
 def flags(segments: Sequence[Segment], audio: Path) -> tuple[Flag, ...]:
     """What a reader should look at, in time order. `audio`: the WAV (16 kHz, mono, 16-bit) that the engine heard."""
-    found = [*_repeated(segments), *_looping(segments), *_doubtful(segments), *_on_silence(segments, audio)]
+    found = [
+        *_repeated(segments),
+        *_looping(segments),
+        *_doubtful(segments),
+        *_unaligned(segments),
+        *_on_silence(segments, audio),
+    ]
     return tuple(sorted(found, key=lambda flag: (flag.start, flag.code)))
 
 
@@ -82,6 +88,22 @@ def _doubtful(segments: Sequence[Segment]) -> Iterator[Flag]:
                 end=segment.end,
                 message=f"the engine's confidence is {mean:.2f}",
             )
+
+
+def _unaligned(segments: Sequence[Segment]) -> Iterator[Flag]:
+    """Numbers in digits, which alignment cannot spell: alone of their segment's words they have no confidence."""
+    for segment in segments:
+        if all(word.confidence is None for word in segment.words):
+            continue
+        for is_unaligned, group in groupby(segment.words, key=_is_number_without_confidence):
+            run = list(group)
+            if is_unaligned:
+                said = "the time of a number is guessed from the words beside it"
+                yield Flag(code="unaligned_number", start=run[0].start, end=run[-1].end, message=said)
+
+
+def _is_number_without_confidence(word: Word) -> bool:
+    return word.confidence is None and any(sign.isdigit() for sign in word.text)
 
 
 def _on_silence(segments: Sequence[Segment], audio: Path) -> Iterator[Flag]:

@@ -77,3 +77,17 @@ def test_text_on_silence_is_flagged(tmp_path: Path) -> None:
 
 def test_a_segment_of_no_length_or_beyond_the_end_does_no_harm(loud: Path) -> None:
     assert codes([Segment(start=3, end=3, text="so"), Segment(start=19.99, end=25, text="well")], loud) == []
+
+
+def aligned(*words: tuple[str, float | None]) -> Segment:
+    spoken = tuple(Word(start=n, end=n + 1, text=text, confidence=sure) for n, (text, sure) in enumerate(words))
+    return Segment(start=0, end=len(words), text=" ".join(text for text, _ in words), words=spoken)
+
+
+def test_a_number_that_alignment_could_not_spell_is_flagged_with_its_span(loud: Path) -> None:
+    segment = aligned(("take", 0.9), ("5", None), ("mg", 0.9), ("every", 0.9), ("12", None), ("1/2", None), ("h", 0.8))
+    assert codes([segment], loud) == [("unaligned_number", 1.0, 2.0), ("unaligned_number", 4.0, 6.0)]
+
+
+def test_numbers_of_an_engine_without_confidences_and_words_in_letters_are_not(loud: Path) -> None:
+    assert codes([aligned(("take", None), ("5", None)), aligned(("five", None), ("mg", 0.9))], loud) == []
