@@ -8,7 +8,7 @@ import pytest
 from bench import roles as bench
 from domain.transcript import Segment
 from workers.stages import roles
-from workers.stages.roles import PATIENT, PROVIDER, assign
+from workers.stages.roles import PATIENT, PROVIDER, Talk, Voice, assign
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "consultation.txt"
 
@@ -155,7 +155,11 @@ def in_turn(dialogue: str, *, first: int = 0) -> list[Segment]:
 
 
 def scores(segments: list[Segment], language: str) -> list[float]:
-    return [voice.score for voice in roles._listen(segments, roles._cues(language))]
+    """Of every voice, as the gap to one who says nothing."""
+    silent = Voice(tag=99)
+    voices = roles.listen(segments, language)
+    talk = Talk([*voices, silent], roles.shipped_weights())
+    return [talk.gap(voice, silent) for voice in voices]
 
 
 def as_heard(segments: list[Segment]) -> list[Segment]:
@@ -228,16 +232,44 @@ def test_advice_about_other_things_than_health_gets_no_role(dialogue: str) -> No
     assert (found.roles, "consultation" in found.why) == ({}, True)
 
 
+def test_without_a_word_of_the_body_no_advice_makes_a_consultation() -> None:
+    at_the_photographer = """
+        Good morning, come in, have a seat. What can I do for you? How are you today?
+        I need a picture for my passport. I've been putting it off, I don't like it.
+        Don't worry. Let me have a look. Look straight up. Hold still for me. I'm just going to check. That's great.
+        Is it going to be okay?
+        It looks good, that's very common. I'd like you to try to relax, and we'll do it again. All done.
+        Thank you very much. How long will it take?
+        You should come back on Friday. If you don't like it, call me, and make sure you bring the receipt.
+        Okay, I'll do that.
+    """
+    assert assign(in_turn(at_the_photographer), "en").roles == {}
+
+
 def test_a_few_clinical_words_in_a_long_talk_do_not_make_a_consultation() -> None:
-    aside = "\n0 The last owner had asthma, and a fever, and a cough. Any allergies?\n1 No, none."
-    short, long = told(TALK_ABOUT_HOUSES + aside), told(TALK_ABOUT_HOUSES * 4 + aside)
+    aside = """
+        0 The last owner had asthma, and a fever, and a cough. Any allergies? Your hay fever? It's just the dust.
+        1 No, none. I've had a headache since this morning.
+        0 You should take a tablet with food. Let me look at your eyes. They look a bit red, it's probably the paint.
+    """
+    short, long = told(TALK_ABOUT_HOUSES + aside), told(TALK_ABOUT_HOUSES * 6 + aside)
     assert assign(short, "en").roles == {0: PROVIDER, 1: PATIENT}, "else the length is not what the next line is about"
     assert assign(long, "en").roles == {}
 
 
 def test_words_of_another_setting_outweigh_clinical_ones() -> None:
-    podcast = "\n0 Welcome to this episode of the podcast, dear listeners. Thanks to our sponsor, please subscribe."
-    assert assign(told(podcast + "".join(f"\n{line}" for line in _numbered("en"))), "en").roles == {}
+    said = """
+        Hello, come on through. What seems to be the trouble with {name}?
+        He's been limping since Saturday, and he was sick on the {floor}.
+        Has he had a fever? Let me have a feel of his leg. Does it hurt here?
+        He {cries} when you touch it. Is it serious?
+        There's some swelling. I'll give him an injection and a tablet twice a day with food. Keep him {quiet}.
+        Thank you so much.
+    """
+    child = {"name": "Jamie", "floor": "carpet", "cries": "cries", "quiet": "quiet for a week"}
+    dog = {"name": "the dog", "floor": "kibble", "cries": "growls", "quiet": "on the lead, and look after the paw"}
+    assert assign(in_turn(said.format(**child)), "en").roles == {0: PROVIDER, 1: PATIENT}
+    assert assign(in_turn(said.format(**dog)), "en").roles == {}
 
 
 def test_two_clinicians_at_a_handover_are_not_made_provider_and_patient() -> None:
@@ -268,11 +300,11 @@ def test_who_speaks_for_somebody_else_is_not_the_patient_when_there_are_three() 
 
 def test_of_two_who_may_be_the_provider_neither_is_called_it() -> None:
     asked_by_both = """
-        0 Good morning, have a seat. What brings you in? Any pain? Let me listen to your chest, and take a deep breath.
+        0 Have you had any pain in your chest? Let me listen. I'd like you to take one tablet twice a day.
         2 I've had a pain in my chest since yesterday, doctor. I feel dizzy and I can't sleep.
-        1 Did you sleep? Have you had any fever? Are you eating?
+        1 Did you sleep? Have you had any fever? I'd like you to rest. My mother was the same.
         2 My legs are swollen and I get tired, my back hurts.
-        0 I'd like you to take one tablet twice a day.
+        1 You need to drink more, and you mustn't worry. Where is the pain?
         2 Thank you, doctor.
     """
     assert assign(told(asked_by_both), "en").roles == {2: PATIENT}
@@ -360,13 +392,14 @@ def test_the_reason_quotes_nothing_of_what_was_said() -> None:
 @pytest.mark.parametrize("language", sorted(roles.LANGUAGES))
 def test_each_language_has_words_for_every_cue_and_none_that_matches_nothing(language: str) -> None:
     cues = roles._cues(language)
-    assert set(cues) == {*roles.WEIGHTS, *roles.CLINICAL, "body", "elsewhere"}
+    weighed = {*roles.shipped_weights().role, *roles.ELSEWHERE, *roles.VOCABULARY}
+    assert set(cues) == weighed == {*bench.EXPECTED_ROLE, *roles.ELSEWHERE, *roles.VOCABULARY}
     assert [cue for cue, pattern in cues.items() if pattern.search("") or pattern.search("0 0")] == []
 
 
 @pytest.mark.parametrize("language", bench.LANGUAGES)
-def test_on_the_development_half_nobody_gets_a_wrong_role(language: str) -> None:
-    scored = list(bench.answers(language, held_back=False))
+def test_on_the_development_dialogues_nobody_gets_a_wrong_role(language: str) -> None:
+    scored = bench.answers(bench.DIALOGUES, language)
     assert [answer.name for answer in scored if answer.wrong] == []
     assert sum(answer.clinical and not answer.answered for answer in scored) <= len(scored) / 4
 
