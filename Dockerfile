@@ -5,7 +5,7 @@ WORKDIR /app
 COPY requirements requirements
 RUN python -m venv .venv \
     && .venv/bin/pip install --no-cache-dir --require-hashes -r requirements/uv.txt \
-    && .venv/bin/uv pip install --no-cache --require-hashes -r requirements/core.txt
+    && .venv/bin/uv pip install --no-cache --no-deps --require-hashes -r requirements/core.txt
 COPY . .
 RUN .venv/bin/uv pip install --no-deps --no-build-isolation --offline -e . \
     && useradd --create-home escriba && mkdir -p /models /work && chown escriba /models /work

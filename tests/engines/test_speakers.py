@@ -63,6 +63,11 @@ def test_words_that_are_not_those_of_the_text_are_no_place_to_cut_it() -> None:
     assert [word.text for word in part.words] == ["ten", "milligrams", "right"]
 
 
+def test_no_segment_is_without_text() -> None:
+    found = segment(("", 0, 1), ("yes", 1, 3), text="yes")
+    assert spoken(found, "A", "B") == [(0, "yes")]
+
+
 def test_without_words_the_speaker_is_that_of_the_segment() -> None:
     found = segment(text="hello")
     assert spoken(found, most="A") == [(0, "hello")]

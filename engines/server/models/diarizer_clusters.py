@@ -22,7 +22,7 @@ LEAST_WINDOWS = 3
 CLEAR = 0.855
 """Mean cosine between windows and their speakers, below which voices are mixed or their number is wrong. The meetings
 of ../shared/data have 0.81 to 0.85; 23 of the 24 dialogues and all else there 0.86 to 0.93, and the one dialogue that
-has less is one of which two people were taken for one. Three meetings are few: no more than a warning hangs on it."""
+has less is one of five people who were taken for three. Three meetings are few: no more than a warning hangs on it."""
 
 MOST_WINDOWS = 4_000
 """Windows that are compared with one another (64 MB); of a recording with more, as many, evenly drawn."""
@@ -68,7 +68,7 @@ class Speakers:
 
     def _at(self, span: Span) -> int:
         """Who is heard in `span`: by the windows over it, or by the nearest one where nobody seemed to speak."""
-        starts, ends = self.voices.spans.T
+        starts, ends = self.voices.starts, self.voices.ends
         first = int(np.searchsorted(ends, span.start, "right"))
         last = int(np.searchsorted(starts, span.end, "left"))
         if first >= last:

@@ -6,7 +6,7 @@ wheel has the weights. Its own code wants PyTorch, librosa and a compiler; three
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from engines.contract import SAMPLE_RATE_HZ
 from engines.server.models.samples import Samples
 
 Array = npt.NDArray[np.float32]
+Seconds = npt.NDArray[np.float64]
 
 FRAME_SAMPLES = 160
 FOURIER_SAMPLES = 400
@@ -45,17 +46,21 @@ _LAYERS = 3
 class Voices:
     """How somebody sounds in each window of speech."""
 
-    spans: npt.NDArray[np.float64]
-    """(windows, 2): start and end in seconds, in order; a window neither starts nor ends before the one before it."""
+    starts: Seconds
+    ends: Seconds
+    """Of each window. None starts or ends before the one before it."""
     vectors: Array
     """(windows, 256), each of length 1."""
 
     @staticmethod
-    def joined(parts: Iterable["Voices"]) -> "Voices":
+    def joined(parts: Sequence["Voices"]) -> "Voices":
         """In the order of `parts`, each behind the one before it."""
-        several = [Voices(np.empty((0, 2)), np.empty((0, _UNITS), np.float32)), *parts]
+        if not parts:
+            return Voices(np.empty(0), np.empty(0), np.empty((0, _UNITS), np.float32))
         return Voices(
-            np.concatenate([each.spans for each in several]), np.concatenate([each.vectors for each in several])
+            np.concatenate([part.starts for part in parts]),
+            np.concatenate([part.ends for part in parts]),
+            np.concatenate([part.vectors for part in parts]),
         )
 
 
@@ -109,8 +114,9 @@ class VoiceEncoder:
         ]
         if not windows:
             return Voices.joined(())
-        spans = np.array([span for span, _ in windows]) + since
-        return Voices(spans, self.encode(np.stack([window for _, window in windows])))
+        starts, ends = zip(*(span for span, _ in windows), strict=True)
+        vectors = self.encode(np.stack([window for _, window in windows]))
+        return Voices(np.array(starts) + since, np.array(ends) + since, vectors)
 
     def encode(self, windows: Array) -> Array:
         """Vectors of length 1 for (windows, frames, bands)."""
@@ -176,18 +182,17 @@ def _mel_bands() -> Array:
     return bands
 
 
-class _CheckpointReader(pickle.Unpickler):
-    """Reads what PyTorch before 1.6 wrote, and makes nothing but dictionaries, numbers and views of numbers."""
+_MAKERS: Mapping[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, size, *_: (storage, offset, size),
+    ("torch", "FloatStorage"): None,
+}
+"""All that a checkpoint may ask for: dictionaries, and where numbers stand. Anything else is a KeyError."""
 
+
+class _CheckpointReader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        allowed = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, size, *_: (storage, offset, size),
-            ("torch", "FloatStorage"): None,
-        }
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place among weights")
-        return allowed[module, name]
+        return _MAKERS[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
         """The key of a storage, whose numbers stand behind all that is pickled."""
