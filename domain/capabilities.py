@@ -57,7 +57,8 @@ class EngineReport(Value):
 
     `quality` orders engines for `auto`: higher is better; the numbers mean nothing else. Without `auto` it hears only
     jobs that ask for it by name, as one that hears something else than speech. `languages` lists BCP 47
-    tags, empty for "any, or the engine decides". `speaker_hints` are what it can be told of the number of speakers.
+    tags, empty for "any, or the engine decides". `speaker_hints` are what it can be told of the number of speakers;
+    with `speakers_unasked` its jobs want them told apart unless they say otherwise.
     `options` is a JSON Schema of the engine's own options. `stages` are what it does, in this order; one that is given
     the text as it stood after a stage begins behind that stage.
     `load` counts the jobs that the engine has in hand or in line now, those of `load_of`: all that it has, or only this
@@ -77,6 +78,7 @@ class EngineReport(Value):
     default_language: str | None = None
     detects_language: bool = False
     diarizes: bool = False
+    speakers_unasked: bool = False
     speaker_hints: tuple[str, ...] = ("num_speakers", "min_speakers", "max_speakers")
     boosts_words: bool = False
     stages: tuple[str, ...] = (TRANSCRIBE_STAGE,)

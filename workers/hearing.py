@@ -33,6 +33,13 @@ from workers.stages.channels import Relation, hear_apart, relate
 
 MOST_CHANNELS = 8
 
+SPEAKERS_LEFT_TO_OTHERS = {
+    "enable_diarization": False,
+    "num_speakers": None,
+    "min_speakers": None,
+    "max_speakers": None,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -119,7 +126,8 @@ class Cast:
 def lacks_speakers(report: EngineReport, options: JobOptions, recording: Recording) -> bool:
     """Are speakers wished for that neither the channels nor the engine will tell apart?"""
     counts = (options.num_speakers, options.min_speakers, options.max_speakers)
-    wished = options.enable_diarization or any(count is not None for count in counts)
+    unasked = report.speakers_unasked and options.enable_diarization is None
+    wished = options.enable_diarization or unasked or any(count is not None for count in counts)
     return bool(wished) and not recording.apart and not report.diarizes
 
 
@@ -159,6 +167,8 @@ async def _hear_text(cast: Cast, options: JobOptions, recording: Recording, reco
     if cast.given is not None and not cast.lead_is_needed:
         return cast.given
     hearing = hearing_of(cast.lead.report, options, recording, cast.given)
+    if cast.diarizer is not None:
+        hearing = hearing.model_copy(update=SPEAKERS_LEFT_TO_OTHERS)
     try:
         recorder.engine = cast.lead.engine.name
         async with aclosing(_heard(cast.lead.engine, hearing, recording)) as heard:

@@ -328,3 +328,13 @@ async def test_kept_stages_are_no_orphans_while_their_job_has_its_recording(
     after = {found.key async for found in platform.store.list(layout.job_prefix("local", parent))}
     assert before == after
     assert any(layout.stage_of(key) for key in after)
+
+
+async def test_an_engine_whose_diarizer_is_missing_leaves_the_speakers_to_the_platforms_own(platform: Platform) -> None:
+    without = PLAIN.model_copy(update={"speakers_unasked": True})
+    for wish in (None, True):
+        job_id = await submit(platform, "plain", enable_diarization=wish)
+        lead = ScriptedEngine(name="plain", report=without)
+        await run(platform, job_id, lead, diarizer())
+        assert lead.heard[0].enable_diarization is False
+        assert tags(await heard(platform, job_id)) == [0, 1, 0]
