@@ -42,6 +42,18 @@ bench-job: .venv/.dev ## Overhead of a job and of the engine call inside it (abo
 bench-faults: .venv/.dev ## Kills parts of the platform in the middle of a job; times the recovery (about 10 minutes)
 	@$(BIN)/python -m bench.faults
 
+bench-engines: .venv/.dev ## GET /engines under load: latency, and how soon it tells the truth (about 3 minutes)
+	@$(BIN)/python -m bench.engines
+
+bench-diarize: .venv/.dev ## Diarization error of the platform's own diarizer (about a minute)
+	@$(BIN)/python -m bench.diarize
+
+bench-roles: .venv/.dev ## Who is provider and who patient, on the dialogues that were held back
+	@$(BIN)/python -m bench.roles --held-back
+
+bench-whisperx: .venv/.dev .venv-whisperx/.whisperx ## Cancels and kills WhisperX in each stage (about 6 minutes)
+	@$(BIN)/python -m bench.whisperx_stages
+
 ci-services: ## Install by apt the servers that only tests need (Swift, Chromium); needs root
 	@sh scripts/ci-services.sh
 
@@ -62,4 +74,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv-whisperx/.whisperx: requirements/whisperx.txt requirements/whisperx-overrides.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh whisperx
 
-.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults ci-services lock
+.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults bench-engines bench-diarize bench-roles bench-whisperx ci-services lock

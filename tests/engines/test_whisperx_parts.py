@@ -1,91 +1,22 @@
-"""The parts of engine `whisperx` that need no library: vocabulary, following a call, memory, the service's client."""
+"""The parts of engine `whisperx` that need no library: following a call, memory, given text, the service's client."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from config.load import load_section
 from config.settings import EngineSettings
-from domain.capabilities import Term
 from domain.errors import EngineOutOfMemory
-from domain.transcript import LeftOutTerm, Notice, Segment, TermsUsed
-from engines.contract import Hearing
+from domain.transcript import Heard, Progress, Segment, StageReached, Word
 from engines.hosted import HostedEngines
-from engines.server.contract import LocalModel
-from engines.server.models.faster_whisper import FasterWhisper
 from engines.server.models.following import TellShare, follow
-from engines.server.models.hotwords import PROMPT_TOKENS, fit_terms, read_prompt
 from engines.server.models.whisperx import WhisperX
+from engines.server.models.whisperx_library import Recogniser
 from engines.whisperx import WhisperXService
 from tests.engines.contract_suite import Recording
 from tests.engines.harness import EngineServer, engine_server
-
-
-def words(text: str) -> int:
-    return len(text.split())
-
-
-def test_terms_that_are_wanted_most_come_first() -> None:
-    terms = [Term(text="weak", boost=5), Term(text="plain"), Term(text="strong", boost=90)]
-    hotwords, used = fit_terms(terms, words)
-    assert hotwords == "strong, plain, weak"
-    assert used.used == ("strong", "plain", "weak")
-
-
-def test_a_term_that_finds_no_room_leaves_it_to_shorter_ones() -> None:
-    terms = [Term(text="two words"), Term(text="three more words"), Term(text="one")]
-    hotwords, used = fit_terms(terms, words, limit=3)
-    assert hotwords == "two words, one"
-    assert used.left_out == (
-        LeftOutTerm(text="three more words", reason="Whisper has room for 3 tokens of vocabulary"),
-    )
-
-
-def test_terms_that_cannot_be_honoured_are_named() -> None:
-    hotwords, used = fit_terms([Term(text="no", boost=-1), Term(text="a"), Term(text=" a ")], words)
-    assert hotwords == "a"
-    assert [term.text for term in used.left_out] == [" a ", "no"]
-    assert fit_terms([], words)[0] is None
-
-
-def test_no_words_are_commands_to_whisper() -> None:
-    hotwords, used = fit_terms([Term(text="<|endoftext|>"), Term(text="a")], words)
-    assert hotwords == "a"
-    assert [term.text for term in used.left_out] == ["<|endoftext|>"]
-
-
-@pytest.mark.parametrize("model", [WhisperX, FasterWhisper])
-def test_options_are_checked_before_whisper_reads_them(model: type[LocalModel]) -> None:
-    options = jsonschema.Draft202012Validator(model.report(load_section(EngineSettings, {})).options)
-    assert options.is_valid({"initial_prompt": "a < b | c", "hotwords": "a" * 200 + ", b"})
-    assert not options.is_valid({"initial_prompt": "so <|endoftext|>"})
-    assert not options.is_valid({"hotwords": "b, " + "a" * 201})
-    assert not options.is_valid({"num_speakers": 2}), "which is the platform's own"
-
-
-def test_the_prompt_stands_behind_the_hotwords_and_both_share_the_room() -> None:
-    options = {"hotwords": "Boaz , Ruth,", "initial_prompt": " It was  said. "}
-    hearing = Hearing(audio_seconds=1, terms=(Term(text="Naomi", boost=90),), options=options)
-    prompt, told = read_prompt(hearing, words)
-    assert prompt == "Naomi, Boaz, Ruth It was said."
-    assert told == [TermsUsed(used=("Naomi", "Boaz", "Ruth"))]
-    assert read_prompt(Hearing(audio_seconds=1), words) == (None, [])
-    options = {"hotwords": "Ruth, no room", "initial_prompt": "word " * (PROMPT_TOKENS - 1)}
-    prompt, (used,) = read_prompt(Hearing(audio_seconds=1, options=options), words)
-    assert prompt == "Ruth" + " word" * (PROMPT_TOKENS - 1)
-    assert isinstance(used, TermsUsed)
-    assert [term.text for term in used.left_out] == ["no room"]
-
-
-def test_of_a_prompt_that_is_too_long_the_end_is_read() -> None:
-    options = {"initial_prompt": "early " * 5 + "late " * PROMPT_TOKENS}
-    prompt, (notice,) = read_prompt(Hearing(audio_seconds=1, options=options), words)
-    assert prompt == " ".join(["late"] * PROMPT_TOKENS)
-    assert isinstance(notice, Notice)
-    assert notice.code == "prompt_shortened"
 
 
 def test_a_call_is_followed_to_its_result() -> None:
@@ -134,7 +65,7 @@ class SmallMemory:
         self.batches: list[int] = []
 
     def count_tokens(self, text: str) -> int:
-        return words(text)
+        return len(text.split())
 
     def find_speech(self, _samples: Any, _tell: TellShare) -> list[dict[str, Any]]:
         return [{"start": at / 8, "end": (at + 1) / 8, "segments": [(at / 8, (at + 1) / 8)]} for at in range(8)]
@@ -162,6 +93,32 @@ class NoAligner:
 
     def align(self, stretch: Segment, _samples: Any) -> list[Any]:
         return [{"text": stretch.text, "start": stretch.start, "end": stretch.end}]
+
+
+def no_recogniser() -> Recogniser:
+    raise AssertionError("Whisper was opened")
+
+
+def hear_given(given: StageReached, recording: Recording) -> list[Heard]:
+    model = WhisperX(no_recogniser, load_section(EngineSettings, {}), "cpu")
+    model._aligner = NoAligner()  # type: ignore[assignment]
+    hearing = recording.hearing.model_copy(update={"given": given, "enable_diarization": False})
+    return list(model.transcribe(recording.path, hearing))
+
+
+@pytest.mark.parametrize("stage", ["transcribe", "align", "of_a_stranger"])
+def test_whisper_is_not_opened_for_a_text_that_is_given(recording: Recording, stage: str) -> None:
+    given = StageReached(stage=stage, language="en", segments=(Segment(start=0, end=1, text="so"),))
+    heard = hear_given(given, recording)
+    assert [item for item in heard if isinstance(item, Segment)] == [*given.segments]
+    assert any(isinstance(item, Progress) for item in heard) == (stage != "align")
+    assert hear_given(StageReached(stage=stage), recording) == []
+
+
+def test_a_segment_too_long_for_the_memory_of_an_aligner_is_not_given_to_it(recording: Recording) -> None:
+    long = Segment(start=0, end=600, text="so it was", words=(Word(start=0, end=600, text="so"),))
+    heard = hear_given(StageReached(stage="transcribe", language="en", segments=(long,)), recording)
+    assert [item for item in heard if isinstance(item, Segment)] == [long]
 
 
 def test_a_batch_too_large_for_the_memory_is_halved_once_and_nothing_is_lost(recording: Recording) -> None:

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.transcript import Segment
@@ -85,6 +85,7 @@ WORDS = st.lists(st.tuples(st.text("ab1", min_size=1, max_size=5), TIMES, TIMES)
 
 
 @given(st.lists(st.tuples(WORDS, TIMES, TIMES), min_size=1, max_size=3))
+@example([([("1", 0.0, 2.658048267244182), ("1", None, None), ("11", None, None)], None, None)])  # a rounding
 def test_whatever_it_says_sentences_are_sound(
     said: list[tuple[list[tuple[str, float | None, float | None]], float | None, float | None]],
 ) -> None:

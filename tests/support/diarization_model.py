@@ -41,8 +41,8 @@ def write_model(folder: Path) -> None:
 
 def _write_segmentation(folder: Path) -> None:
     import torch
-    from pyannote.audio.core.task import Problem, Resolution, Specifications
-    from pyannote.audio.models.segmentation import PyanNet
+    from pyannote.audio.core.task import Problem, Resolution, Specifications  # type: ignore[import-not-found]
+    from pyannote.audio.models.segmentation import PyanNet  # type: ignore[import-not-found]
 
     torch.manual_seed(7)
     model = PyanNet(lstm={"hidden_size": 16, "num_layers": 1, "bidirectional": True}, linear={"num_layers": 0})
@@ -63,7 +63,7 @@ def _write_segmentation(folder: Path) -> None:
 def _write_embedding(folder: Path) -> None:
     import torch
     from pyannote.audio.core.task import Problem, Resolution, Specifications
-    from pyannote.audio.models.embedding import WeSpeakerResNet34
+    from pyannote.audio.models.embedding import WeSpeakerResNet34  # type: ignore[import-not-found]
 
     torch.manual_seed(7)
     model = WeSpeakerResNet34()
@@ -85,9 +85,9 @@ def _write_plda(folder: Path) -> None:
 def _save(model: object, folder: Path) -> None:
     from typing import Any, cast
 
-    import lightning
+    import lightning  # type: ignore[import-not-found]
     import torch
-    from pyannote.audio import __version__
+    from pyannote.audio import __version__  # type: ignore[import-not-found]
 
     module = cast("Any", model)
     folder.mkdir(exist_ok=True)

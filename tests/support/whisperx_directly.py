@@ -55,7 +55,7 @@ def watch_network() -> list[str]:
 def one_job(model: WhisperX, wav: str) -> list[str]:
     """A whole job of the engine, and what the libraries would tell of it; answers its notices."""
     heard = list(model.transcribe(Path(wav), Hearing(audio_seconds=1)))
-    from pyannote.audio.telemetry.metrics import provider
+    from pyannote.audio.telemetry.metrics import provider  # type: ignore[import-not-found]  # of the other environment
 
     provider.force_flush()
     return [item.code for item in heard if isinstance(item, Notice)]

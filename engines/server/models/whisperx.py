@@ -83,6 +83,7 @@ class WhisperX:
             default_language="en" if english else None,
             detects_language=not english,
             diarizes=diarizes,
+            speakers_unasked=True,
             boosts_words=True,
             stages=(VAD_STAGE, TRANSCRIBE_STAGE, ALIGN_STAGE, *([DIARIZE_STAGE] if diarizes else [])),
             options=PROMPT_OPTIONS,
