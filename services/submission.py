@@ -36,6 +36,17 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """A submission that was held against what engines say of themselves."""
+
+    submission: Submission
+    options: JobOptions
+    """With the words of its context."""
+    waits_for: str | None
+    """Why no worker can begin now, or None where one can."""
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     job_id: UUID
     transcript_id: UUID
@@ -46,8 +57,8 @@ class Receipt:
     """Whether this answers a request that had been answered before."""
 
     @classmethod
-    def of(cls, job: Job, checked: engine_reports.Checked) -> Self:
-        return cls(job.id, job.transcript_id, job.engine, job.state, checked.waits_for or _welcome(job.engine))
+    def of(cls, job: Job, approved: Approved) -> Self:
+        return cls(job.id, job.transcript_id, job.engine, job.state, approved.waits_for or _welcome(job.engine))
 
     def to_json(self) -> dict[str, str]:
         return {
@@ -72,7 +83,7 @@ class Kept:
     stored: StoredObject
 
 
-async def check(platform: Platform, caller: Caller, submission: Submission) -> engine_reports.Checked:
+async def check(platform: Platform, caller: Caller, submission: Submission) -> Approved:
     """Refuse what could never run, before a byte of the recording need be read.
 
     Raises Invalid and its kin, EngineUnavailable where the caller will not wait.
@@ -85,7 +96,7 @@ async def check(platform: Platform, caller: Caller, submission: Submission) -> e
     checked = engine_reports.check(await engine_reports.known(platform), options)
     if checked.waits_for and not submission.wait:
         raise EngineUnavailable(f"{checked.waits_for}; leave out wait=false to queue the job until it is")
-    return checked
+    return Approved(submission, checked.options, checked.waits_for)
 
 
 def _refuse_contradictions(options: JobOptions) -> None:
@@ -128,10 +139,12 @@ async def submit(
     filename: str | None,
     parent: UUID | None = None,
     key: once.Key | None = None,
+    approved: Approved | None = None,
 ) -> Receipt:
     """Record the job, then ring for a worker, in that order.
 
-    With a key that was answered before, the answer of then: no job is made, and `kept` is discarded. A crash between
+    With a key that was answered before, the answer of then: no job is made, and `kept` is discarded. What was
+    `approved` before the upload is not looked at again, unless more has been said since. A crash between
     two steps leaves nothing worse than an unused object, which `services.retention` deletes after a day, or a job that
     nobody was told of, which the sweeper rings for again. Raises what `check` raises, and IdempotencyKeyReused.
     """
@@ -145,20 +158,21 @@ async def submit(
     )
     if key is not None and (receipt := await _answered_before(platform, caller, key, request, kept)):
         return receipt
-    checked = await check(platform, caller, submission)
+    if approved is None or approved.submission != submission:
+        approved = await check(platform, caller, submission)
     transcript = Transcript(id=uuid4(), owner=caller.owner, session_id=submission.session_id, filename=filename)
     try:
         async with platform.sessions.begin() as session:
             recorded = await _record(
                 session,
                 transcript,
-                checked,
+                approved,
                 kept,
                 parent_job_id=parent,
                 delete_after_seconds=submission.delete_after_seconds,
                 max_retries=platform.settings.workers.max_retries,
             )
-            receipt = Receipt.of(recorded, checked)
+            receipt = Receipt.of(recorded, approved)
             if key is not None:
                 await once.remember(session, caller, key, request, receipt.to_json())
     except once.AnsweredBefore:  # by a request that ran beside this one
@@ -181,7 +195,7 @@ async def _answered_before(
 async def _record(
     session: AsyncSession,
     transcript: Transcript,
-    checked: engine_reports.Checked,
+    approved: Approved,
     kept: Kept,
     **values: int | UUID | None,
 ) -> Job:
@@ -189,9 +203,9 @@ async def _record(
         session,
         transcript,
         id=kept.job_id,
-        engine=checked.options.engine,
-        engine_params=checked.options.model_dump(mode="json", exclude_none=True),
-        message=checked.waits_for,
+        engine=approved.options.engine,
+        engine_params=approved.options.model_dump(mode="json", exclude_none=True),
+        message=approved.waits_for,
         source_key=kept.stored.key,
         source_bytes=kept.stored.size_bytes,
         source_sha256=kept.stored.sha256,

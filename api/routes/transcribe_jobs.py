@@ -64,13 +64,15 @@ async def _submit(
     settings = platform.settings
     form = Form(request, largest_file_bytes=settings.api.max_file_size_bytes)
     await form.read_up_to_file()
+    approved = None
     if form.fields and not (key and await once.is_known(platform, caller, key)):
-        await submission.check(platform, caller, kind.read(form.fields).submission(settings.engines.default_engine))
+        early = kind.read(form.fields).submission(settings.engines.default_engine)
+        approved = await submission.check(platform, caller, early)
     kept = await submission.keep(platform, caller, form.media())
     try:
         wanted = kind.read(form.fields).submission(settings.engines.default_engine)
         receipt = await submission.submit(
-            platform, caller, wanted, kept, filename=forms.bare_name(form.filename), key=key
+            platform, caller, wanted, kept, filename=forms.bare_name(form.filename), key=key, approved=approved
         )
     except errors.EscribaError as error:
         if not isinstance(error, errors.DatabaseUnavailable):  # then the row may be there, and need its recording
