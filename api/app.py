@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from api import errors
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
-from api.routes import contexts, health, media, transcribe_jobs
+from api.routes import contexts, health, media, transcribe_jobs, webhooks
 from config.settings import Settings
 from services.following import Hub
 from services.platform import open_platform
@@ -45,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         "/engines", transcribe_jobs.engines, tags=["jobs"], summary="Alias of /api/transcribe/jobs/engines"
     )
     app.include_router(contexts.router)
+    app.include_router(webhooks.router)
     app.include_router(media.router)
     app.include_router(health.router)
     return app

@@ -14,6 +14,7 @@ from services.ending import Erased
 from services.engine_reports import Overview
 from services.reading import Page, Result, Status
 from services.submission import Receipt
+from services.tickets import Ticket
 
 JOB_ID, TRANSCRIPT_ID = "0b8e6a52-3a86-4f0f-9f0e-6f5c3a6f6b1d", "c7c1b2d4-8d3e-4a53-9a34-2f8f0a1b9d77"
 
@@ -191,7 +192,9 @@ class JobResult(View):
     engine_reason: str
     model: str | None
     warnings: list[Notice]
-    flags: list[Flag] = Field(description="Stretches to look at: text on silence, repetition, low confidence, unaligned numbers.")
+    flags: list[Flag] = Field(
+        description="Stretches to look at: text on silence, repetition, low confidence, unaligned numbers."
+    )
 
     @classmethod
     def of(cls, result: Result, *, audio_url: str | None) -> Self:
@@ -216,6 +219,17 @@ class JobResult(View):
             warnings=list(heard.warnings),
             flags=list(heard.flags),
         )
+
+
+class StreamTicketView(View):
+    ticket: str
+    expires_in: int = Field(description="Seconds.")
+    path: str = Field(description="What to open.")
+
+    @classmethod
+    def of(cls, job_id: UUID, ticket: Ticket) -> Self:
+        path = f"/api/transcribe/jobs/stream/{job_id}?ticket={ticket.token}"
+        return cls(ticket=ticket.token, expires_in=int(ticket.lasts.total_seconds()), path=path)
 
 
 class Cancelled(View):

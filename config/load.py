@@ -13,8 +13,9 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
+from config.fields import Section
 from config.names import ELSEWHERE, OUR_PREFIXES, RESERVED, Setting, every_setting
-from config.settings import Section, Settings
+from config.settings import Settings
 from domain.errors import BadSettings
 
 Model = TypeVar("Model", bound=Section)

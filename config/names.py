@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from config.settings import Section, Settings
+from config.fields import Section
+from config.settings import Settings
 
 RESERVED = {
     "RABBITMQ_URL": "arrives with the RabbitMQ door",
@@ -77,5 +78,5 @@ def every_setting() -> Iterator[Setting]:
 
 def _extra(info: FieldInfo) -> dict[str, Any]:
     extra = info.json_schema_extra
-    assert isinstance(extra, dict), "every field of a section is made by config.settings.env"
+    assert isinstance(extra, dict), "every field of a section is made by config.fields.env"
     return extra

@@ -88,7 +88,7 @@ def _default(setting: Setting) -> str:
     if isinstance(default, bool):
         return "`1`" if default else "`0`"
     if isinstance(default, tuple):
-        return f"`{','.join(default)}`"
+        return f"`{','.join(map(str, default))}`"
     if isinstance(default, float) and default.is_integer():
         default = int(default)
     return f"`{default.as_posix() if isinstance(default, Path) else default}`"

@@ -6,13 +6,9 @@ made from these by `config.reference`. Nothing here reads the environment: `conf
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -22,62 +18,20 @@ from pydantic import (
     field_validator,
 )
 
-
-def env(name: str, doc: str, *, default: Any = ..., aliases: tuple[str, ...] = ()) -> Any:
-    """A setting read from `name`; an alias may carry a factor to our unit, as in `"MAX_FILE_SIZE_MB*1000000"`."""
-    return Field(default, description=doc, json_schema_extra={"env": name, "aliases": list(aliases)})
-
-
-def _split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _digits(value: object) -> object:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-def _expand(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError("should not start with ~ where the user has no home folder: give the full path") from error
-
-
-def _scheme(*schemes: str) -> AfterValidator:
-    def check(url: SecretStr) -> SecretStr:
-        if url.get_secret_value().partition("://")[0] not in schemes:
-            raise ValueError(f"should start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        return url
-
-    return AfterValidator(check)
-
-
-def _pair_up(value: object) -> object:
-    parts = _split(value)
-    if not isinstance(parts, tuple):
-        return value
-    if any("=" not in part for part in parts):
-        raise ValueError("should be pairs such as en=/folder,es=/folder")
-    return dict(part.split("=", 1) for part in parts)
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Folder = Annotated[Path, AfterValidator(_expand)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
-Folders = Annotated[dict[str, Folder], BeforeValidator(_pair_up)]
-PostgresUrl = Annotated[SecretStr, _scheme("postgresql", "postgresql+asyncpg")]
-RedisUrl = Annotated[SecretStr, _scheme("redis", "rediss", "unix")]
-
-AnyCase = BeforeValidator(_lower)
-"""LOG_LEVEL=INFO and WHISPER_DEVICE=CPU are how many people write them."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+from config.fields import (
+    AnyCase,
+    Counts,
+    Digits,
+    Folder,
+    Folders,
+    Names,
+    Port,
+    Ports,
+    PostgresUrl,
+    RedisUrl,
+    Section,
+    env,
+)
 
 
 class ApiSettings(Section):
@@ -217,7 +171,7 @@ class MediaSettings(Section):
     """Decoding."""
 
     max_duration_seconds: PositiveInt = env("MAX_AUDIO_DURATION_SEC", "Longest recording.", default=36_000)
-    sample_rate_hz: Annotated[Literal[16_000], BeforeValidator(_digits)] = env(
+    sample_rate_hz: Annotated[Literal[16_000], Digits] = env(
         "AUDIO_SAMPLE_RATE",
         "Samples a second that recordings are decoded to; the models know no other rate.",
         default=16_000,
@@ -412,6 +366,51 @@ class RetentionSettings(Section):
     orphan_hours: PositiveFloat = env("ORPHAN_RETENTION_HOURS", "How long an object without a job stays.", default=24.0)
 
 
+class WebhookSettings(Section):
+    """Webhooks."""
+
+    timeout_seconds: PositiveFloat = env(
+        "WEBHOOK_TIMEOUT_SEC", "The longest that a receiver may take, from connecting to its answer.", default=15.0
+    )
+    connect_timeout_seconds: PositiveFloat = env(
+        "WEBHOOK_CONNECT_TIMEOUT_SEC", "The longest that finding and reaching a receiver may take.", default=5.0
+    )
+    retry_delays_seconds: Counts = env(
+        "WEBHOOK_RETRY_DELAYS_SEC",
+        "Seconds to wait after each failed try, give or take a fifth; behind the last, the delivery is given up. The "
+        "default is the schedule of Standard Webhooks.",
+        default=(5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
+    )
+    pause_after_days: PositiveFloat = env(
+        "WEBHOOK_PAUSE_AFTER_DAYS", "A webhook that has failed for so long without one success is paused.", default=5.0
+    )
+    pause_after_given_up: PositiveInt = env(
+        "WEBHOOK_PAUSE_AFTER_GIVEN_UP",
+        "A webhook is paused once so many of its deliveries have been given up without one success between.",
+        default=10,
+    )
+    secret_overlap_hours: PositiveFloat = env(
+        "WEBHOOK_SECRET_OVERLAP_HOURS", "How long the old secret signs as well after a new one was made.", default=24.0
+    )
+    max_endpoints: PositiveInt = env("WEBHOOK_MAX_ENDPOINTS", "Webhooks that one owner may have.", default=20)
+    log_days: PositiveFloat = env(
+        "WEBHOOK_LOG_DAYS",
+        "How long deliveries that are over stay in the log, and those of a paused webhook wait for it.",
+        default=30.0,
+    )
+    ports: Ports = env("WEBHOOK_PORTS", "Ports that a webhook's URL may name.", default=(443,))
+    allow_http: bool = env(
+        "WEBHOOK_ALLOW_HTTP",
+        "Take http:// URLs too, on port 80 or WEBHOOK_PORTS: all is sent in the clear.",
+        default=False,
+    )
+    allow_private: bool = env(
+        "WEBHOOK_ALLOW_PRIVATE",
+        "Take URLs of this machine and of private networks, on any port. Only where every caller may reach these.",
+        default=False,
+    )
+
+
 class LogSettings(Section):
     """Logs."""
 
@@ -436,4 +435,5 @@ class Settings(Section):
     engines: EngineSettings
     workers: WorkerSettings
     retention: RetentionSettings
+    webhooks: WebhookSettings
     log: LogSettings

@@ -13,9 +13,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, case, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db import outbox
 from db.job_events import state_event
 from db.tables import Job, JobEvent, Segment, SpeakerEdits, Transcript
-from domain.lifecycle import ENDED, MAX_CRASHES, MOVES, TERMINAL, WORKER_CRASHED, JobState
+from domain.lifecycle import MAX_CRASHES, MOVES, TERMINAL, WORKER_CRASHED, JobState
 
 SOURCES = {name: sorted({move.source for move in MOVES if move.name == name}) for name in {move.name for move in MOVES}}
 TARGETS = {move.name: move.target for move in MOVES}
@@ -251,40 +252,6 @@ async def wish_cancelled(session: AsyncSession, job_id: UUID, *, owner: str) -> 
     return await _one(session, statement)
 
 
-async def wish_erased(session: AsyncSession, job_id: UUID, *, owner: str) -> Job | None:
-    """Mark a job as gone to its owner, and leave word for a worker that may hold it."""
-    statement = (
-        update(Job)
-        .where(Job.id == job_id, Job.owner == owner, Job.state != JobState.PURGED, Job.erase_requested_at.is_(None))
-        .values(erase_requested_at=func.now(), cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.now()))
-        .returning(Job)
-    )
-    return await _one(session, statement)
-
-
-async def to_erase(session: AsyncSession, *, limit: int) -> list[Job]:
-    """Ended jobs whose erasure is wished for and not yet done to its end."""
-    wished = (Job.erase_requested_at.is_not(None), Job.erased_at.is_(None))
-    statement = select(Job).where(*wished, Job.state.in_(ENDED)).limit(limit)
-    return list((await session.scalars(statement)).all())
-
-
-async def tombstone(session: AsyncSession, job_id: UUID, *, owner: str) -> Job | None:
-    """What is left of a job that is gone to its owner, or about to be."""
-    gone = or_(Job.state == JobState.PURGED, Job.erase_requested_at.is_not(None))
-    return (await session.scalars(select(Job).where(Job.id == job_id, Job.owner == owner, gone))).one_or_none()
-
-
-async def note_erased(session: AsyncSession, job_id: UUID, *, objects_deleted: int) -> Job | None:
-    """Its objects are gone too. Asked again, it leaves what was said first."""
-    values = {
-        "erased_at": func.coalesce(Job.erased_at, func.now()),
-        "objects_deleted": func.coalesce(Job.objects_deleted, objects_deleted),
-    }
-    statement = update(Job).where(Job.id == job_id, Job.state == JobState.PURGED).values(values).returning(Job)
-    return await _one(session, statement)
-
-
 async def give_up(session: AsyncSession, job_id: UUID, *, error: dict[str, Any]) -> Job | None:
     """Fail a waiting job that no worker can ever take."""
     return await _move(session, "give_up", job_id, error_details=error, message=error["message"], **_ended())
@@ -309,6 +276,8 @@ async def purge(session: AsyncSession, job_id: UUID, *, owner: str | None) -> Jo
         await session.execute(delete(Segment).where(Segment.job_id == job_id))
         await session.execute(delete(SpeakerEdits).where(SpeakerEdits.job_id == job_id))
         await session.execute(delete(JobEvent).where(JobEvent.job_id == job_id))
+        await outbox.owe(session, job)
+        await outbox.forget_job(session, job_id)
         scrubbed = {"filename": None, "session_id": None, "language": None, "updated_at": func.now()}
         await session.execute(update(Transcript).where(Transcript.id == job.transcript_id).values(scrubbed))
     return job
@@ -439,7 +408,9 @@ async def _apply(
     await _record(session, job, message=job.message)
     if job.state in TERMINAL:
         known = {"status": job.state, "updated_at": func.now(), **heard}
-        await session.execute(update(Transcript).where(Transcript.id == job.transcript_id).values(known))
+        ended = update(Transcript).where(Transcript.id == job.transcript_id).values(known)
+        if await session.scalar(ended.returning(outbox.is_listened_to(job.owner))):
+            await outbox.owe(session, job)
     return job
 
 

@@ -4,13 +4,14 @@ A delivery is taken up by a guarded UPDATE that hands out a fence and puts `next
 leaves it to the others, and one that comes back late finds its fence outgrown. All time is PostgreSQL's `now()`.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, get_args
 from uuid import UUID, uuid4
 
-from sqlalchemy import case, delete, exists, func, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, case, delete, exists, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.announcements import HEARD, announced_body, ping
@@ -45,15 +46,17 @@ class Owed:
 # What is owed
 
 
-async def owe(session: AsyncSession, job: Job) -> None:
-    """Owe word of the state that `job` has just come to, if it is an end, to everybody whom its owner wants told.
+def is_listened_to(owner: str) -> ColumnElement[bool]:
+    """Does the owner have an endpoint? For the RETURNING of another statement, so that most jobs pay no way for it."""
+    return exists().where(WebhookEndpoint.owner == owner, WebhookEndpoint.state != EndpointState.DISABLED)
 
-    Where nobody is, this is one look at an index. The endpoints are locked in shared mode: one that is about to be
-    removed or paused is waited for.
+
+async def owe(session: AsyncSession, job: Job) -> None:
+    """Owe word of the end that `job` has just come to, to everybody whom its owner wants told.
+
+    The endpoints are locked in shared mode: one that is about to be removed or paused is waited for.
     """
-    kind = OF_STATE.get(job.state)
-    if kind is None:
-        return
+    kind = OF_STATE[job.state]
     wanted = (
         select(WebhookEndpoint.id, WebhookEndpoint.payload, WebhookEndpoint.state, *HEARD)
         .join(Transcript, Transcript.id == job.transcript_id)
@@ -71,7 +74,7 @@ async def owe(session: AsyncSession, job: Job) -> None:
             await _owe(session, job.owner, event, [(row.id, row.state) for row in told])
 
 
-async def owe_ping(session: AsyncSession, endpoint: WebhookEndpoint) -> Delivery:
+async def owe_ping(session: AsyncSession, endpoint: WebhookEndpoint) -> tuple[Delivery, OutboxEvent]:
     now = await session.scalar(select(func.now()))
     assert now is not None
     event = {"job_id": None, "type": Announced.PING, "payload": "thin", "body": ping(now, endpoint.id)}
@@ -80,10 +83,11 @@ async def owe_ping(session: AsyncSession, endpoint: WebhookEndpoint) -> Delivery
 
 async def _owe(
     session: AsyncSession, owner: str, event: dict[str, Any], endpoints: Iterable[tuple[UUID, EndpointState]]
-) -> Delivery:
-    """The last of the deliveries."""
+) -> tuple[Delivery, OutboxEvent]:
+    """The last of the deliveries, and the announcement."""
     event_id = uuid4()
-    await session.execute(insert(OutboxEvent).values(id=event_id, owner=owner, **event))
+    written = insert(OutboxEvent).values(id=event_id, owner=owner, **event).returning(OutboxEvent)
+    announcement = (await session.scalars(written)).one()
     rows = [
         {
             "id": uuid4(),
@@ -94,15 +98,17 @@ async def _owe(
         }
         for endpoint_id, state in endpoints
     ]
-    return (await session.scalars(insert(Delivery).returning(Delivery), rows)).all()[-1]
+    return (await session.scalars(insert(Delivery).returning(Delivery), rows)).all()[-1], announcement
 
 
 async def forget_job(session: AsyncSession, job_id: UUID) -> None:
     """Take back what is owed of an erased job, and empty what was told of it; ids stay, and word of the erasure."""
-    of_job = select(OutboxEvent.id).where(OutboxEvent.job_id == job_id, OutboxEvent.type != Announced.ERASED)
-    owed = delete(Delivery).where(Delivery.event_id.in_(of_job), Delivery.state != DeliveryState.DELIVERED)
-    await session.execute(owed)
-    await session.execute(update(OutboxEvent).where(OutboxEvent.id.in_(of_job)).values(body=None))
+    # The announcements first: a replay that is being written holds them, and its delivery is to be seen here.
+    told = (OutboxEvent.job_id == job_id, OutboxEvent.type != Announced.ERASED)
+    await session.execute(update(OutboxEvent).where(*told).values(body=None), execution_options=WITHOUT_SYNC)
+    of_job = Delivery.event_id.in_(select(OutboxEvent.id).where(*told))
+    owed = delete(Delivery).where(of_job, Delivery.state != DeliveryState.DELIVERED)
+    await session.execute(owed, execution_options=WITHOUT_SYNC)
 
 
 # What a relay does
@@ -260,30 +266,33 @@ async def page(
     return [(delivery, event) for delivery, event in await session.execute(statement)]
 
 
-async def attempts_at(session: AsyncSession, delivery_ids: Collection[UUID]) -> list[DeliveryAttempt]:
-    """In order."""
-    statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id.in_(delivery_ids))
-    return list((await session.scalars(statement.order_by(DeliveryAttempt.n))).all())
+async def attempts_of(session: AsyncSession, delivery_ids: Collection[UUID]) -> dict[UUID, list[DeliveryAttempt]]:
+    """By delivery, in order."""
+    statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id.in_(delivery_ids)).order_by(DeliveryAttempt.n)
+    found: dict[UUID, list[DeliveryAttempt]] = defaultdict(list)
+    for attempt in await session.scalars(statement):
+        found[attempt.delivery_id].append(attempt)
+    return found
 
 
 async def find(
     session: AsyncSession, delivery_id: UUID, endpoint_id: UUID, *, lock: bool = False
 ) -> tuple[Delivery, OutboxEvent] | None:
+    """`lock` keeps the announcement from being erased until the transaction ends."""
     statement = (
         select(Delivery, OutboxEvent)
         .join(OutboxEvent, OutboxEvent.id == Delivery.event_id)
         .where(Delivery.id == delivery_id, Delivery.endpoint_id == endpoint_id)
     )
     if lock:
-        statement = statement.with_for_update(of=Delivery)
+        statement = statement.with_for_update(read=True, of=OutboxEvent)
     row = (await session.execute(statement)).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
-async def owe_again(session: AsyncSession, delivery_id: UUID) -> None:
-    """From the beginning of the schedule, whatever became of it."""
+async def owe_again(session: AsyncSession, delivery_id: UUID) -> Delivery | None:
+    """From the beginning of the schedule, whatever became of it. None where it is gone, as an erasure takes it."""
     values = {"state": DeliveryState.PENDING, "next_at": func.now(), "attempts": 0, "delivered_at": None}
-    await session.execute(
-        update(Delivery).where(Delivery.id == delivery_id).values(values),
-        execution_options={"synchronize_session": "fetch"},
-    )
+    statement = update(Delivery).where(Delivery.id == delivery_id).values(values).returning(Delivery)
+    options = {"populate_existing": True, **WITHOUT_SYNC}
+    return (await session.scalars(statement, execution_options=options)).one_or_none()

@@ -244,7 +244,10 @@ class OutboxEvent(Base):
     """An announcement, written in the transaction that makes it true; whoever gets it, gets exactly these bytes."""
 
     __tablename__ = "outbox_events"
-    __table_args__ = (Index("outbox_events_once", "job_id", "type", "payload", unique=True),)
+    __table_args__ = (
+        Index("outbox_events_once", "job_id", "type", "payload", unique=True),
+        Index("outbox_events_by_age", "created_at"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
@@ -298,6 +301,17 @@ class DeliveryAttempt(Base):
     status_code: Mapped[int | None]
     latency_ms: Mapped[int]
     error: Mapped[str | None]
+
+
+class StreamTicket(Base):
+    """Lets whoever holds it open one stream, once, within seconds: for browsers, whose EventSource sends no header."""
+
+    __tablename__ = "stream_tickets"
+
+    ticket_sha256: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("transcript_jobs.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    expires_at: Mapped[datetime]
 
 
 class EngineReport(Base):

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.tables import WebhookEndpoint
 from domain.announcements import EndpointState
 
+WITHOUT_SYNC = {"synchronize_session": False}
+
 WELL: dict[str, Any] = {"failing_since": None, "given_up": 0}
 UNHARMED: dict[str, Any] = {"state": EndpointState.ACTIVE, "reason": None, **WELL}
 
@@ -75,13 +77,15 @@ async def note_success(session: AsyncSession, endpoint_id: UUID) -> None:
     await _update(session, endpoint_id, None, WELL)
 
 
-async def note_failure(session: AsyncSession, endpoint_id: UUID, *, gave_up: bool) -> timedelta:
-    """For how long the endpoint has been failing now."""
+async def note_failure(session: AsyncSession, endpoint_id: UUID, *, gave_up: bool) -> tuple[timedelta, int]:
+    """For how long the endpoint has been failing now, and how many deliveries have been given up since."""
     since = func.coalesce(WebhookEndpoint.failing_since, func.now())
     values = {"failing_since": since, "given_up": WebhookEndpoint.given_up + int(gave_up)}
     statement = update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(values)
-    lasting = await session.scalar(statement.returning(func.now() - WebhookEndpoint.failing_since))
-    return lasting or timedelta(0)
+    found = statement.returning(func.now(), WebhookEndpoint.failing_since, WebhookEndpoint.given_up)
+    now, began, given_up = (await session.execute(found, execution_options=WITHOUT_SYNC)).one()
+    assert began is not None
+    return now - began, given_up
 
 
 async def stop(session: AsyncSession, endpoint_id: UUID, state: EndpointState, reason: str) -> None:
@@ -89,7 +93,8 @@ async def stop(session: AsyncSession, endpoint_id: UUID, state: EndpointState, r
     statement = update(WebhookEndpoint).where(
         WebhookEndpoint.id == endpoint_id, WebhookEndpoint.state == EndpointState.ACTIVE
     )
-    await session.execute(statement.values(state=state, reason=reason, updated_at=func.now()))
+    values = {"state": state, "reason": reason, "updated_at": func.now()}
+    await session.execute(statement.values(values), execution_options=WITHOUT_SYNC)
 
 
 async def _update(
@@ -99,5 +104,5 @@ async def _update(
     if owner is not None:
         statement = statement.where(WebhookEndpoint.owner == owner)
     changed = statement.values(updated_at=func.now(), **values).returning(WebhookEndpoint)
-    options = {"populate_existing": True, "synchronize_session": False}
+    options = {"populate_existing": True, **WITHOUT_SYNC}
     return (await session.scalars(changed, execution_options=options)).one_or_none()

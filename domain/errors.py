@@ -6,6 +6,8 @@ EscribaError                    internal
 │   ├── MissingFile             missing_file
 │   ├── UnknownEngine           unknown_engine
 │   ├── IdempotencyKeyReused    idempotency_key_reused
+│   ├── WebhookUrlRefused       webhook_url_refused
+│   │   └── WebhookHostUnknown  webhook_host_unknown
 │   └── UnsupportedOption       unsupported_option
 │       ├── UnknownModel        unknown_model
 │       └── UnsupportedLanguage  unsupported_language
@@ -13,6 +15,8 @@ EscribaError                    internal
 ├── NotFound                    not_found
 │   ├── JobNotFound             job_not_found
 │   ├── ContextNotFound         context_not_found
+│   ├── WebhookNotFound         webhook_not_found
+│   ├── DeliveryNotFound        delivery_not_found
 │   ├── ObjectNotFound          object_not_found
 │   └── AudioDeleted            audio_deleted
 ├── RangeNotSatisfiable         range_not_satisfiable
@@ -20,11 +24,15 @@ EscribaError                    internal
 │   ├── IllegalMove             illegal_move
 │   ├── AlreadyFinished         already_<state>
 │   ├── ResultNotReady          result_not_ready
+│   ├── TooManyWebhooks         too_many_webhooks
+│   ├── WebhookNotActive        webhook_not_active
+│   ├── DeliveryErased          delivery_erased
 │   └── JobHasNoResult          job_has_no_result
 ├── Forbidden                   forbidden
 │   ├── HostNotAllowed          host_not_allowed
 │   ├── OriginNotAllowed        origin_not_allowed
-│   └── BadLink                 bad_link              a signed link that is forged or has expired
+│   ├── BadLink                 bad_link              a signed link that is forged or has expired
+│   └── BadTicket               bad_ticket            of a stream
 ├── Unavailable                 unavailable           something that we need is away; try again
 │   ├── EngineUnavailable       engine_unavailable
 │   ├── DatabaseUnavailable     database_unavailable
@@ -115,6 +123,22 @@ class IdempotencyKeyReused(Invalid):
         )
 
 
+class WebhookUrlRefused(Invalid):
+    """`why` is said of the URL; it never repeats it."""
+
+    code = "webhook_url_refused"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"this URL cannot be a webhook's: {why}", field="url")
+
+
+class WebhookHostUnknown(WebhookUrlRefused):
+    code = "webhook_host_unknown"
+
+    def __init__(self) -> None:
+        super().__init__("its host name does not resolve to an address; check the name, and that it is public")
+
+
 class TooLarge(EscribaError):
     code = "file_too_large"
 
@@ -138,6 +162,20 @@ class ContextNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("there is no such context; GET /api/contexts lists yours")
+
+
+class WebhookNotFound(NotFound):
+    code = "webhook_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such webhook; GET /api/webhooks lists yours")
+
+
+class DeliveryNotFound(NotFound):
+    code = "delivery_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("this webhook has no such delivery; its log lists those that are kept")
 
 
 class ObjectNotFound(NotFound):
@@ -198,6 +236,27 @@ class JobHasNoResult(Refused):
         super().__init__(f"the job is {state}, so there is no transcript{why}")
 
 
+class TooManyWebhooks(Refused):
+    code = "too_many_webhooks"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"you have {limit} webhooks, which is the limit; delete one first")
+
+
+class WebhookNotActive(Refused):
+    code = "webhook_not_active"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the webhook is {state}; PATCH it to state 'active' first")
+
+
+class DeliveryErased(Refused):
+    code = "delivery_erased"
+
+    def __init__(self) -> None:
+        super().__init__("the job has been erased, and what was told of it with it; it cannot be told again")
+
+
 class Forbidden(EscribaError):
     code = "forbidden"
 
@@ -221,6 +280,13 @@ class BadLink(Forbidden):
 
     def __init__(self) -> None:
         super().__init__("this link has expired or was changed; fetch the result again for a fresh one")
+
+
+class BadTicket(Forbidden):
+    code = "bad_ticket"
+
+    def __init__(self) -> None:
+        super().__init__("this ticket is not for this stream, was used before, or has expired; ask for a new one")
 
 
 class Unavailable(EscribaError):

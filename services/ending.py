@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from db import job_events, jobs
+from db import erasures, job_events, jobs
 from db.tables import Job
 from domain.access import Caller
 from domain.errors import AlreadyFinished, JobNotFound
@@ -58,7 +58,7 @@ async def erase(platform: Platform, caller: Caller, job_id: UUID) -> Erased:
     seconds; the receipt says so. Raises JobNotFound.
     """
     async with platform.sessions.begin() as session:
-        job = await jobs.wish_erased(session, job_id, owner=caller.owner)
+        job = await erasures.wish_erased(session, job_id, owner=caller.owner)
         if job is not None:
             await jobs.cancel_waiting(session, job_id, owner=caller.owner)
     if job is not None:
@@ -69,7 +69,7 @@ async def erase(platform: Platform, caller: Caller, job_id: UUID) -> Erased:
 async def receipt(platform: Platform, caller: Caller, job_id: UUID) -> Erased:
     """How far the erasure of a job has got, whoever wished for it. Raises JobNotFound for one that nobody erased."""
     async with platform.sessions.begin() as session:
-        job = await jobs.tombstone(session, job_id, owner=caller.owner)
+        job = await erasures.tombstone(session, job_id, owner=caller.owner)
     if job is None:
         raise JobNotFound
     return Erased.of(job)
@@ -81,13 +81,13 @@ async def purge(platform: Platform, job_id: UUID, owner: str) -> bool:
     A crash in between leaves a tombstone that says that it is not done, for `retention.finish_erasures`.
     """
     async with platform.sessions.begin() as session:
-        gone = await jobs.purge(session, job_id, owner=owner) or await jobs.tombstone(session, job_id, owner=owner)
+        gone = await jobs.purge(session, job_id, owner=owner) or await erasures.tombstone(session, job_id, owner=owner)
     if gone is None or gone.state != JobState.PURGED:
         return False
     await platform.events.forget(job_id)
     deleted = await delete_objects(platform, layout.job_prefix(owner, job_id))
     async with platform.sessions.begin() as session:
-        await jobs.note_erased(session, job_id, objects_deleted=deleted)
+        await erasures.note_erased(session, job_id, objects_deleted=deleted)
     return True
 
 

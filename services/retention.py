@@ -4,7 +4,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from db import jobs, sweeps
+from db import erasures, sweeps
 from services import ending
 from services.platform import Platform
 from storage import layout
@@ -32,7 +32,7 @@ async def forget_tombstones(platform: Platform) -> int:
 async def finish_erasures(platform: Platform) -> int:
     """Purge the jobs whose erasure had to wait for a worker, or was cut short."""
     async with platform.sessions.begin() as session:
-        wished = await jobs.to_erase(session, limit=BATCH)
+        wished = await erasures.to_erase(session, limit=BATCH)
     for job in wished:
         await ending.purge(platform, job.id, job.owner)
     return len(wished)

@@ -17,10 +17,12 @@ from redis.exceptions import RedisError
 from config.settings import Settings
 from engines.registry import Registry
 from messaging.arq_queue import QUEUE_NAME, TASK, connect_arq, serialize
+from messaging.webhook_sender import WebhookSender
 from services import upkeep
 from services.platform import Platform, open_platform
 from workers import schedule, workspace
 from workers.attendance import Attendance
+from workers.relay import Relay
 from workers.tasks import transcribe
 
 log = logging.getLogger(__name__)
@@ -53,17 +55,20 @@ async def _serve(
 ) -> None:
     attendance = Attendance(platform, registry, worker=worker)
     reporter = schedule.Reporter(platform, registry, worker=worker)
+    relay = Relay(platform, WebhookSender(platform.settings.webhooks))
     duties: list[Coroutine[Any, Any, None]] = [
         _listen(platform, attendance, stop),
         schedule.Sweeper(platform, worker=worker).run(),
         reporter.run(),
+        relay.run(),
         _say_ready(reporter, ready_fd),
     ]
     tasks = [asyncio.create_task(duty) for duty in duties]
     await stop.wait()
     log.info("worker %s drains", worker)
     await reporter.withdraw()
-    await attendance.drain(platform.settings.workers.grace_seconds)
+    grace = platform.settings.workers.grace_seconds
+    await asyncio.gather(attendance.drain(grace), relay.drain(grace))
     await _end(tasks)
     with contextlib.suppress(Exception):
         await upkeep.hand_back_duties(platform, holder=worker)

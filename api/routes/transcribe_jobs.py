@@ -4,14 +4,23 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api import forms, ranges
 from api.dependencies import BoardDep, CallerDep, HubDep, PlatformDep
 from api.errors import documented
-from api.schemas import Cancelled, EnginesView, ErasureReceipt, JobAccepted, JobPage, JobResult, JobStatus
+from api.schemas import (
+    Cancelled,
+    EnginesView,
+    ErasureReceipt,
+    JobAccepted,
+    JobPage,
+    JobResult,
+    JobStatus,
+    StreamTicketView,
+)
 from api.uploads import Form
 from domain import errors, subtitles
 from domain.access import Caller
@@ -19,7 +28,7 @@ from domain.events import Cursor, Event
 from domain.lifecycle import JobState
 from domain.speakers import SpeakerChanges
 from domain.transcript import Segment
-from services import ending, following, once, reading, rerunning, speakers, submission
+from services import ending, following, once, reading, rerunning, speakers, submission, tickets
 from services.platform import Platform
 from services.rerunning import Rerun
 
@@ -172,21 +181,39 @@ async def status(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> JobS
     return JobStatus.of(await reading.status(platform, caller, job_id))
 
 
-@router.get("/stream/{job_id}", response_class=EventSourceResponse, responses=documented(errors.JobNotFound))
+@router.post(
+    "/stream/{job_id}/ticket",
+    status_code=201,
+    responses=documented(errors.JobNotFound, errors.DatabaseUnavailable),
+)
+async def stream_ticket(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> StreamTicketView:
+    """A ticket that opens this stream once, within 30 seconds: for a browser, whose EventSource sends no header."""
+    return StreamTicketView.of(job_id, await tickets.issue(platform, caller, job_id))
+
+
+async def get_follower(job_id: UUID, platform: PlatformDep, caller: CallerDep, ticket: str | None = None) -> Caller:
+    """Whoever the ticket was given to, else the caller."""
+    return caller if ticket is None else await tickets.redeem(platform, ticket, job_id)
+
+
+@router.get(
+    "/stream/{job_id}", response_class=EventSourceResponse, responses=documented(errors.JobNotFound, errors.BadTicket)
+)
 async def stream(
     job_id: UUID,
     platform: PlatformDep,
     hub: HubDep,
-    caller: CallerDep,
+    caller: Annotated[Caller, Depends(get_follower)],
     last_event_id: Annotated[str | None, Header()] = None,
+    after: Annotated[str | None, Query(description="As `Last-Event-ID`, for a new EventSource.")] = None,
 ) -> Response:
     """Follow a job by server-sent events, to its end: a snapshot first, then every change, segment and progress report.
 
     Every event is an unnamed `message` whose data carry `status` and `progress`. The stream closes behind the end; a
     reconnect with `Last-Event-ID` goes on where it broke off, and answers 204 where nothing is left to tell.
     """
-    cursor = Cursor.parse(last_event_id) if last_event_id else None
-    events = await following.open_stream(platform, hub, caller, job_id, cursor)
+    last = last_event_id or after
+    events = await following.open_stream(platform, hub, caller, job_id, Cursor.parse(last) if last else None)
     if events is None:
         return Response(status_code=204)
     headers = {"X-Accel-Buffering": "no", **NO_STORE}

@@ -1,0 +1,46 @@
+"""Tickets that open one stream, once: so that no token has to stand in a URL, where logs and histories keep it.
+
+They lie in PostgreSQL and not in Redis, so that a stream can be opened while Redis is away.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from db import tickets
+from domain.access import Caller
+from domain.errors import BadTicket
+from services import reading
+from services.platform import Platform
+
+LASTS = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    token: str
+    lasts: timedelta
+
+
+async def issue(platform: Platform, caller: Caller, job_id: UUID) -> Ticket:
+    """Raises JobNotFound."""
+    await reading.find(platform, caller, job_id)
+    token = secrets.token_urlsafe(32)
+    async with platform.sessions.begin() as session:
+        await tickets.issue(session, ticket_sha256=_hashed(token), job_id=job_id, owner=caller.owner, lasts=LASTS)
+    return Ticket(token, LASTS)
+
+
+async def redeem(platform: Platform, token: str, job_id: UUID) -> Caller:
+    """Who the ticket was given to. Raises BadTicket."""
+    async with platform.sessions.begin() as session:
+        owner = await tickets.redeem(session, ticket_sha256=_hashed(token), job_id=job_id)
+    if owner is None:
+        raise BadTicket
+    return Caller(owner)
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,469 @@
+"""What is owed when a job ends, and what becomes of it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+import db.outbox
+import db.webhooks
+from domain.access import Caller
+from domain.announcements import Announced, DeliveryState, EndpointState, next_try
+from domain.errors import DeliveryErased, NoAudio, WebhookNotActive
+from domain.lifecycle import JobState
+from domain.transcript import Segment, Transcript
+from messaging.transport import Outcome
+from services import attempts, ending, outbox, retention, upkeep, webhooks
+from services.platform import Platform
+from services.upkeep import Pulse
+from services.webhooks import Change
+from tests.support.endpoints import OPEN, deliveries, endpoint, having, make_due, relay_once, run_sql
+from tests.support.jobs import ME, NOBODY_HEARD, claimed, force, in_state, make_job
+from tests.support.receiver import Receiver, always, receiving
+from tests.support.waiting import eventually
+
+NO = Outcome(error="status", status_code=500, latency_ms=1)
+YES = Outcome(error=None, status_code=204, latency_ms=1)
+
+
+@pytest.fixture(scope="module")
+def environ(environ: dict[str, str]) -> dict[str, str]:
+    return {**environ, **OPEN, "WEBHOOK_MAX_ENDPOINTS": "1000"}
+
+
+@pytest.fixture(autouse=True)
+async def nothing_owed(platform: Platform) -> None:
+    await run_sql(platform, "DELETE FROM webhook_endpoints")
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+async def bodies(platform: Platform, endpoint_id: UUID) -> list[dict[str, object]]:
+    found = await deliveries(platform, endpoint_id)
+    return [json.loads(logged.event.body) for logged in found if logged.event.body is not None]
+
+
+# What is owed
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED])
+async def test_the_end_of_a_job_is_owed_once_and_says_no_word_of_it(platform: Platform, state: JobState) -> None:
+    hook = await endpoint(platform)
+    job_id = await in_state(platform, state)
+    (body,) = await bodies(platform, hook.id)
+    assert body["type"] == f"job.{state}"
+    data = body["data"]
+    assert isinstance(data, dict)
+    assert data.keys() == {"job_id", "transcript_id", "status", "engine"}
+    assert (data["job_id"], data["status"]) == (str(job_id), str(state))
+
+
+async def test_the_full_payload_says_where_the_result_is_and_what_it_is_like(platform: Platform) -> None:
+    thin, full = await endpoint(platform), await endpoint(platform, payload="full")
+    attempt = await claimed(platform)
+    heard = Transcript(
+        language="en",
+        duration=3.0,
+        engine="test",
+        engine_reason="asked",
+        segments=(Segment(start=0, end=3, text="metoprolol"),),
+    )
+    await attempts.complete(platform, attempt, heard)
+    (body,) = await bodies(platform, full.id)
+    data = body["data"]
+    assert isinstance(data, dict)
+    assert data["result_path"] == f"/api/transcribe/jobs/result/{attempt.job_id}"
+    assert (data["language"], data["duration"], data["engine"]) == ("en", 3.0, "test")
+    for told in (body, *await bodies(platform, thin.id)):
+        assert "metoprolol" not in json.dumps(told)
+        assert "a.wav" not in json.dumps(told)
+
+
+async def test_the_full_payload_of_a_failure_says_why(platform: Platform) -> None:
+    hook = await endpoint(platform, payload="full")
+    attempt = await claimed(platform)
+    await attempts.fail(platform, attempt, NoAudio("there is no sound in it"), retryable=False)
+    (body,) = await bodies(platform, hook.id)
+    assert body["data"]["error"] == {"code": "media_no_audio", "message": "there is no sound in it"}  # type: ignore[index]
+
+
+async def test_of_one_id_there_is_one_body(platform: Platform) -> None:
+    hooks = [await endpoint(platform), await endpoint(platform), await endpoint(platform, payload="full")]
+    await in_state(platform, JobState.COMPLETED)
+    told = [(await deliveries(platform, hook.id))[0].event for hook in hooks]
+    assert told[0].id == told[1].id != told[2].id
+    assert told[0].body == told[1].body != told[2].body
+
+
+async def test_only_what_was_asked_for_is_owed_and_only_to_the_jobs_owner(platform: Platform) -> None:
+    failures = await endpoint(platform, events=[Announced.FAILED])
+    others = await endpoint(platform, owner=Caller("somebody else"))
+    await in_state(platform, JobState.COMPLETED)
+    assert await deliveries(platform, failures.id) == []
+    assert await deliveries(platform, others.id, owner=Caller("somebody else")) == []
+
+
+async def test_a_job_that_goes_back_to_the_queue_is_no_news(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    await attempts.fail(platform, await claimed(platform), NoAudio("not yet"), retryable=True)
+    await attempts.release(platform, await claimed(platform), reason="the worker shuts down")
+    assert await deliveries(platform, hook.id) == []
+
+
+async def test_a_job_that_the_sweeper_ends_is_owed_like_any_other(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    attempt = await claimed(platform)
+    lost = "lease_until = now() - interval '1 s', crash_count = 2"
+    await force(platform, f"UPDATE transcript_jobs SET {lost} WHERE id = '{attempt.job_id}'")
+    await upkeep.rescue(platform, Pulse())
+    assert [body["type"] for body in await bodies(platform, hook.id)] == ["job.failed"]
+
+
+async def test_what_is_owed_stands_and_falls_with_the_move(platform: Platform) -> None:
+    """A completion that comes too late owes nothing."""
+    hook = await endpoint(platform)
+    attempt = await claimed(platform)
+    await ending.cancel(platform, ME, attempt.job_id)
+    assert not await attempts.complete(platform, attempt, NOBODY_HEARD)
+    assert await deliveries(platform, hook.id) == []
+
+
+# Erasing
+
+
+async def test_erasing_takes_back_what_is_owed_and_empties_what_was_told(
+    platform: Platform, receiver: Receiver
+) -> None:
+    hook = await endpoint(platform, receiver.url)
+    job_id = await in_state(platform, JobState.COMPLETED)
+    await relay_once(platform)
+    waiting = await endpoint(platform, "http://127.0.0.1:9/")
+    other = await in_state(platform, JobState.COMPLETED)
+    for each in (job_id, other):
+        assert (await ending.erase(platform, ME, each)).erased_at is not None
+    told, *rest = await deliveries(platform, hook.id)
+    assert (told.delivery.state, told.event.body, told.event.job_id) == (DeliveryState.DELIVERED, None, job_id)
+    assert {logged.event.type for logged in (*rest, *await deliveries(platform, waiting.id))} == {"job.erased"}
+    assert [body["data"] for body in await bodies(platform, waiting.id)] == [
+        {"job_id": str(each), "transcript_id": await transcript_of(platform, each), "status": "erased"}
+        for each in (job_id, other)
+    ]
+
+
+async def transcript_of(platform: Platform, job_id: UUID) -> str:
+    (found,) = await run_sql(platform, f"SELECT transcript_id FROM transcript_jobs WHERE id = '{job_id}'")
+    return str(found[0])
+
+
+async def test_what_was_told_of_an_erased_job_is_not_told_again(platform: Platform, receiver: Receiver) -> None:
+    hook = await endpoint(platform, receiver.url, events=[Announced.COMPLETED])
+    job_id = await in_state(platform, JobState.COMPLETED)
+    await relay_once(platform)
+    await ending.erase(platform, ME, job_id)
+    (told,) = await deliveries(platform, hook.id)
+    with pytest.raises(DeliveryErased):
+        await webhooks.replay(platform, ME, hook.id, told.delivery.id)
+
+
+async def test_a_replay_beside_an_erasure_leaves_nothing_that_could_be_sent(platform: Platform) -> None:
+    hook = await endpoint(platform, events=[Announced.COMPLETED])
+    for _ in range(20):
+        job_id = await in_state(platform, JobState.COMPLETED)
+        (owed,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+        await outbox.record(platform, owed, YES)
+        erasing, replaying = (
+            ending.erase(platform, ME, job_id),
+            webhooks.replay(platform, ME, hook.id, owed.delivery_id),
+        )
+        await asyncio.gather(erasing, replaying, return_exceptions=True)
+        assert await deliveries(platform, hook.id, state=DeliveryState.PENDING) == []
+
+
+async def test_a_job_is_erased_while_its_webhook_fails(platform: Platform) -> None:
+    """The two lock the same rows; neither waits for the other in a circle."""
+    hook = await endpoint(platform)
+    job_id = await in_state(platform, JobState.COMPLETED)
+    (owed,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+    async with platform.sessions.begin() as relay:
+        await db.webhooks.get(relay, hook.id, owner=None, lock=True)
+        erasing = asyncio.create_task(ending.erase(platform, ME, job_id))
+        await eventually(lambda: somebody_waits(platform))
+        async with asyncio.timeout(30):
+            kept = await db.outbox.note_failed(
+                relay, owed, again_in=None, status_code=500, latency_ms=1, error="status"
+            )
+    assert kept
+    assert (await erasing).erased_at is not None
+
+
+async def somebody_waits(platform: Platform) -> bool:
+    return await run_sql(platform, "SELECT 1 FROM pg_locks WHERE NOT granted") != []
+
+
+async def test_an_endpoint_is_deleted_with_what_is_owed_to_it(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    await in_state(platform, JobState.COMPLETED)
+    await webhooks.delete(platform, ME, hook.id)
+    assert await run_sql(platform, "SELECT 1 FROM deliveries") == []
+
+
+async def test_jobs_end_while_their_endpoints_come_and_go(platform: Platform) -> None:
+    async def come_and_go() -> None:
+        for _ in range(20):
+            hook = await endpoint(platform)
+            await webhooks.change(platform, ME, hook.id, Change(state=EndpointState.PAUSED))
+            await webhooks.delete(platform, ME, hook.id)
+
+    async def work() -> None:
+        for _ in range(10):
+            assert await attempts.complete(platform, await claimed(platform), NOBODY_HEARD)
+
+    await asyncio.gather(come_and_go(), work(), work())
+
+
+# Taking up
+
+
+async def test_what_one_relay_is_taking_another_passes_over(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    for _ in range(12):
+        await webhooks.try_out(platform, ME, hook.id)
+    async with platform.sessions.begin() as relay, asyncio.timeout(30):
+        lease = timedelta(seconds=30)
+        first = await db.outbox.take_up(relay, lease=lease, limit=3, share=4, busy=())
+        second = await outbox.take_up(platform, limit=3, share=4, busy=())
+    rest = await outbox.take_up(platform, limit=100, share=100, busy=())
+    ids = [owed.delivery_id for batch in (first, second, rest) for owed in batch]
+    assert (len(first), len(second), len(ids), len(set(ids))) == (3, 3, 12, 12)
+    assert await outbox.take_up(platform, limit=100, share=100, busy=()) == []
+
+
+async def test_an_endpoint_with_much_to_get_leaves_room_for_the_others(platform: Platform) -> None:
+    much, little = await endpoint(platform), await endpoint(platform)
+    for _ in range(10):
+        await webhooks.try_out(platform, ME, much.id)
+    await webhooks.try_out(platform, ME, little.id)
+    taken = await outbox.take_up(platform, limit=8, share=3, busy=())
+    assert sorted(owed.endpoint_id == little.id for owed in taken) == [False] * 3 + [True]
+    assert await outbox.take_up(platform, limit=8, share=3, busy=[much.id]) == []
+
+
+async def test_a_relay_that_comes_back_late_changes_nothing(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    await webhooks.try_out(platform, ME, hook.id)
+    (late,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+    await make_due(platform)
+    (quick,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+    assert (quick.event_id, quick.body) == (late.event_id, late.body)
+    await outbox.record(platform, quick, YES)
+    await outbox.record(platform, late, Outcome(error="gone", status_code=410, latency_ms=1))
+    (logged,) = await deliveries(platform, hook.id)
+    assert (logged.delivery.state, logged.delivery.status_code) == (DeliveryState.DELIVERED, 204)
+    assert (await webhooks.read(platform, ME, hook.id)).state == EndpointState.ACTIVE
+
+
+# Trying
+
+
+async def test_what_is_delivered_is_logged_and_done(platform: Platform, receiver: Receiver) -> None:
+    hook = await endpoint(platform, receiver.url)
+    job_id = await in_state(platform, JobState.COMPLETED)
+    assert await relay_once(platform) == 1
+    (received,) = receiver.received
+    assert received.verified(hook.secret)["data"]["job_id"] == str(job_id)
+    (logged,) = await deliveries(platform, hook.id)
+    assert (logged.delivery.state, logged.delivery.status_code) == (DeliveryState.DELIVERED, 204)
+    assert str(logged.event.id) == received.id
+    assert [attempt.status_code for attempt in logged.attempts] == [204]
+    await make_due(platform)
+    assert await relay_once(platform) == 0
+
+
+async def test_what_fails_is_tried_again_with_the_same_id_and_bytes(platform: Platform, receiver: Receiver) -> None:
+    hook = await endpoint(platform, receiver.url)
+    await in_state(platform, JobState.COMPLETED)
+    receiver.answer = always(500)
+    await relay_once(platform)
+    assert await relay_once(platform) == 0  # not due
+    (logged,) = await deliveries(platform, hook.id)
+    assert (logged.delivery.state, logged.delivery.error) == (DeliveryState.PENDING, "status")
+    receiver.answer = always(200)
+    await make_due(platform)
+    await relay_once(platform)
+    first, second = receiver.received
+    assert (first.id, first.body) == (second.id, second.body)
+    (logged,) = await deliveries(platform, hook.id)
+    assert logged.delivery.state == DeliveryState.DELIVERED
+    assert [attempt.error for attempt in logged.attempts] == ["status", None]
+
+
+async def test_a_delivery_is_given_up_when_its_schedule_is_spent(platform: Platform) -> None:
+    short = having(platform, retry_delays_seconds=(1, 2))
+    hook = await endpoint(platform)
+    await webhooks.try_out(platform, ME, hook.id)
+    waits = []
+    for _ in range(3):
+        (owed,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+        await outbox.record(short, owed, NO)
+        waits.append(
+            (await run_sql(platform, "SELECT extract(epoch FROM next_at - now())::float FROM deliveries"))[0][0]
+        )
+        await make_due(platform)
+    assert 0.5 < waits[0] < 1.3
+    assert 1.3 < waits[1] < 2.5
+    (logged,) = await deliveries(platform, hook.id)
+    assert (logged.delivery.state, logged.delivery.attempts) == (DeliveryState.FAILED, 3)
+
+
+def test_the_schedule_is_that_of_standard_webhooks(platform: Platform) -> None:
+    delays = platform.settings.webhooks.retry_delays_seconds
+    hours = [
+        None if (wait := next_try(n, delays, spread=1.0)) is None else wait.total_seconds() / 3600 for n in range(1, 11)
+    ]
+    assert hours == [5 / 3600, 300 / 3600, 0.5, 2, 5, 10, 14, 20, 24, None]
+
+
+def test_a_receiver_can_make_the_wait_longer_but_neither_shorter_nor_endless() -> None:
+    waits = [next_try(2, (5, 300), spread=1.0, asked=asked) for asked in (10, 900, 1e9)]
+    assert [wait and wait.total_seconds() for wait in waits] == [300, 900, 86_400]
+
+
+async def test_an_endpoint_that_asks_for_time_gets_it_for_all_that_is_owed_to_it(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    for _ in range(3):
+        await webhooks.try_out(platform, ME, hook.id)
+    (owed,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+    await outbox.record(platform, owed, Outcome(error="status", status_code=429, latency_ms=1, retry_after=60))
+    assert await outbox.take_up(platform, limit=10, share=10, busy=()) == []
+
+
+async def test_gone_disables_the_endpoint(platform: Platform, receiver: Receiver) -> None:
+    hook = await endpoint(platform, receiver.url)
+    for _ in range(2):
+        await webhooks.try_out(platform, ME, hook.id)
+    receiver.answer = always(410)
+    await relay_once(platform, limit=1)
+    after = await webhooks.read(platform, ME, hook.id)
+    assert (after.state, after.reason) == (EndpointState.DISABLED, outbox.GONE)
+    states = sorted(logged.delivery.state for logged in await deliveries(platform, hook.id))
+    assert states == [DeliveryState.FAILED, DeliveryState.PAUSED]
+    await in_state(platform, JobState.COMPLETED)
+    assert len(await deliveries(platform, hook.id)) == 2
+    with pytest.raises(WebhookNotActive):
+        await webhooks.try_out(platform, ME, hook.id)
+
+
+async def test_an_endpoint_that_fails_for_days_is_paused_and_told_why(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    for _ in range(3):
+        await webhooks.try_out(platform, ME, hook.id)
+    for _ in range(2):
+        assert (await webhooks.read(platform, ME, hook.id)).state == EndpointState.ACTIVE
+        (owed,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+        await outbox.record(platform, owed, NO)
+        past = "failing_since = failing_since - interval '5 days'"
+        await run_sql(platform, f"UPDATE webhook_endpoints SET {past} WHERE id = '{hook.id}'")
+    after = await webhooks.read(platform, ME, hook.id)
+    assert (after.state, after.reason) == (EndpointState.PAUSED, "it has failed for 5.0 days without one success")
+    assert {logged.delivery.state for logged in await deliveries(platform, hook.id)} == {DeliveryState.PAUSED}
+
+
+async def test_an_endpoint_that_is_given_up_on_again_and_again_is_paused(platform: Platform) -> None:
+    hopeless = having(platform, retry_delays_seconds=(), pause_after_given_up=3)
+    hook = await endpoint(platform)
+    for outcome in (NO, NO, YES, NO, NO, NO):
+        assert (await webhooks.read(platform, ME, hook.id)).state == EndpointState.ACTIVE
+        await webhooks.try_out(platform, ME, hook.id)
+        (owed,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+        await outbox.record(hopeless, owed, outcome)
+    assert (await webhooks.read(platform, ME, hook.id)).state == EndpointState.PAUSED
+
+
+async def test_what_ends_while_an_endpoint_is_paused_is_sent_when_it_is_active_again(
+    platform: Platform, receiver: Receiver
+) -> None:
+    hook = await endpoint(platform, receiver.url)
+    await webhooks.try_out(platform, ME, hook.id)
+    await webhooks.change(platform, ME, hook.id, Change(state=EndpointState.PAUSED))
+    await in_state(platform, JobState.COMPLETED)
+    assert await relay_once(platform) == 0
+    resumed = await webhooks.change(platform, ME, hook.id, Change(state=EndpointState.ACTIVE))
+    assert (resumed.state, resumed.reason, resumed.failing_since) == (EndpointState.ACTIVE, None, None)
+    assert await relay_once(platform) == 2
+    assert {received.verified(hook.secret)["type"] for received in receiver.received} == {"ping", "job.completed"}
+
+
+async def test_a_failure_while_its_endpoint_is_being_paused_leaves_it_paused(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    await webhooks.try_out(platform, ME, hook.id)
+    (owed,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+    await webhooks.change(platform, ME, hook.id, Change(state=EndpointState.PAUSED))
+    await outbox.record(platform, owed, NO)
+    (logged,) = await deliveries(platform, hook.id)
+    assert logged.delivery.state == DeliveryState.PAUSED
+
+
+async def test_a_replay_has_the_same_id_and_bytes(platform: Platform, receiver: Receiver) -> None:
+    hook = await endpoint(platform, receiver.url)
+    await in_state(platform, JobState.COMPLETED)
+    await relay_once(platform)
+    (told,) = await deliveries(platform, hook.id)
+    again = await webhooks.replay(platform, ME, hook.id, told.delivery.id)
+    assert again.delivery.state == DeliveryState.PENDING
+    await relay_once(platform)
+    first, second = receiver.received
+    assert (first.id, first.body) == (second.id, second.body)
+
+
+async def test_the_log_of_a_delivery_that_is_replayed_for_ever_is_bounded(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    delivery_id = (await webhooks.try_out(platform, ME, hook.id)).delivery.id
+    for _ in range(53):
+        (owed,) = await outbox.take_up(platform, limit=1, share=1, busy=())
+        await outbox.record(platform, owed, YES)
+        await webhooks.replay(platform, ME, hook.id, delivery_id)
+    (logged,) = await deliveries(platform, hook.id)
+    assert len(logged.attempts) == 50
+
+
+# Keeping
+
+
+async def test_the_log_is_kept_for_its_time_and_no_longer(platform: Platform) -> None:
+    hook = await endpoint(platform)
+    old = [(await webhooks.try_out(platform, ME, hook.id)).delivery.id for _ in range(2)]
+    for owed in await outbox.take_up(platform, limit=1, share=1, busy=()):
+        await outbox.record(platform, owed, YES)
+    month_old = "created_at = created_at - interval '31 days'"
+    await run_sql(platform, f"UPDATE deliveries SET {month_old}")
+    await run_sql(platform, f"UPDATE outbox_events SET {month_old}")
+    await webhooks.try_out(platform, ME, hook.id)
+    await outbox.forget_old(platform)
+    left = {logged.delivery.id for logged in await deliveries(platform, hook.id)}
+    assert len(left) == 2  # the new one, and the old one that is still owed
+    assert len(left & set(old)) == 1
+    assert await outbox.forget_old(platform) == 0
+
+
+async def test_an_erasure_that_waited_for_a_worker_is_announced_when_it_is_done(platform: Platform) -> None:
+    hook = await endpoint(platform, events=[Announced.ERASED])
+    attempt = await claimed(platform)
+    assert (await ending.erase(platform, ME, attempt.job_id)).erased_at is None
+    assert await deliveries(platform, hook.id) == []
+    await attempts.cancel(platform, attempt)
+    await retention.finish_erasures(platform)
+    assert [body["type"] for body in await bodies(platform, hook.id)] == ["job.erased"]
+
+
+async def test_word_of_a_job_that_nobody_wants_told_of_leaves_no_rows(platform: Platform) -> None:
+    await make_job(platform)
+    before = await run_sql(platform, "SELECT count(*) FROM outbox_events")
+    await in_state(platform, JobState.COMPLETED)
+    assert await run_sql(platform, "SELECT count(*) FROM outbox_events") == before
