@@ -148,6 +148,14 @@ class StorageSettings(Section):
     secret_key: SecretStr | None = env(
         "MINIO_SECRET_KEY", "S3 secret key.", default=None, aliases=("S3_SECRET_KEY", "GRABADORA_S3_SECRET_KEY")
     )
+
+    @field_validator("access_key", "secret_key")
+    @classmethod
+    def _goes_with_the_server(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if key is None and info.data.get("endpoint") is not None:
+            raise ValueError("should be set where MINIO_ENDPOINT is")
+        return key
+
     bucket: str = env(
         "MINIO_BUCKET_NAME",
         "S3 bucket; made where it is not there.",
@@ -170,7 +178,11 @@ class StorageSettings(Section):
 class MediaSettings(Section):
     """Decoding."""
 
-    max_duration_seconds: PositiveInt = env("MAX_AUDIO_DURATION_SEC", "Longest recording.", default=36_000)
+    max_duration_seconds: Annotated[PositiveInt, Field(le=129_600)] = env(
+        "MAX_AUDIO_DURATION_SEC",
+        "Longest recording; at most 36 hours, as a WAV file of 16 kHz ends at 37.",
+        default=36_000,
+    )
     sample_rate_hz: Annotated[Literal[16_000], Digits] = env(
         "AUDIO_SAMPLE_RATE",
         "Samples a second that recordings are decoded to; the models know no other rate.",

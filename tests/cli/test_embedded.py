@@ -402,6 +402,8 @@ async def test_what_the_operator_brings_is_used_and_not_started(home: Path, prep
         "GRABADORA_REDIS_URL": "redis://redis.example:6379/0",
         "ENGINE_SERVER_URL": "http://engines.example:9000",
         "S3_ENDPOINT": "https://s3.example",
+        "S3_ACCESS_KEY": "key",
+        "S3_SECRET_KEY": "secret",
         "WORKERS_COUNT": "3",
         "API_WORKERS": "2",
     }

@@ -163,6 +163,7 @@ class TestMalformed:
             ("API_PORT", "eighty"),
             ("API_PORT", "70000"),
             ("API_WORKERS", "0"),
+            ("MAX_AUDIO_DURATION_SEC", "129601"),
             ("MODELS_OFFLINE", "perhaps"),
             ("WHISPER_DEVICE", "gpu"),
             ("AUDIO_SAMPLE_RATE", "8000"),
@@ -325,3 +326,11 @@ class TestAUserWithoutAHome:
         (problem,) = refusal({})
         assert problem.startswith("ESCRIBA_HOME: ")
         assert "full path" in problem
+
+
+@pytest.mark.parametrize("missing", ["MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"])
+def test_an_s3_server_comes_with_keys(missing: str) -> None:
+    keys = {"MINIO_ENDPOINT": "s3.example:9000", "MINIO_ACCESS_KEY": "key", "MINIO_SECRET_KEY": "secret"}
+    assert load_settings({**NEEDED, **keys}, env_file=NO_FILE).storage.endpoint == "s3.example:9000"
+    (problem,) = refusal({name: value for name, value in keys.items() if name != missing})
+    assert problem.startswith(f"{missing}: should be set")
