@@ -79,7 +79,8 @@ def _judge(correlations: Levels, first: Levels, second: Levels) -> Relation:
 async def hear_apart(streams: Sequence[AsyncGenerator[Heard, None]]) -> AsyncGenerator[Heard, None]:
     """Hear every channel at once, and yield what is heard on one clock; a segment's `speaker_tag` is its channel.
 
-    A segment waits until every other channel has been heard up to where it starts. Progress is the mean of them.
+    A segment waits until every other channel has come to one that starts later, or to its end: progress is no sign, as
+    an engine may have heard what it has not yet said. Progress is the mean of them.
     Closing this closes them all; what one of them raises ends all of them.
     """
     told: asyncio.Queue[_Told] = asyncio.Queue()
@@ -118,7 +119,8 @@ class _Clock:
 
     def __init__(self, channels: int) -> None:
         self._heard_to = [0.0] * channels
-        self._progress: list[Progress | None] = [None] * channels
+        self._done: dict[str, list[float]] = {}
+        """Of each stage, how far every channel is: they need not be at the same one."""
         self._waiting: list[Segment] = []
         self._detected = False
 
@@ -135,7 +137,7 @@ class _Clock:
                 self._waiting.sort(key=lambda segment: segment.start)
                 self._heard_to[channel] = max(self._heard_to[channel], item.start)
             case Progress():
-                return [*self._released(channel, item), *self._mean(channel, item)]
+                return self._mean(channel, item)
             case Detected():
                 first, self._detected = not self._detected, True
                 return [item] if first else []
@@ -143,20 +145,18 @@ class _Clock:
                 return []  # of one channel alone, and so no text to go on from
             case _:
                 return [item]
-        return list(self._released(channel, None))
+        return self._released()
 
-    def _released(self, channel: int, progress: Progress | None) -> list[Segment]:
-        if progress is not None:
-            self._heard_to[channel] = max(self._heard_to[channel], progress.done)
+    def _released(self) -> list[Segment]:
         reached = min(self._heard_to)
         ready = [segment for segment in self._waiting if segment.start <= reached]
         self._waiting = [segment for segment in self._waiting if segment.start > reached]
         return ready
 
     def _mean(self, channel: int, progress: Progress) -> list[Progress]:
-        self._progress[channel] = progress
-        done = sum(known.done for known in self._progress if known is not None) / len(self._progress)
-        return [progress.model_copy(update={"done": done})]
+        done = self._done.setdefault(progress.stage, [0.0] * len(self._heard_to))
+        done[channel] = progress.done
+        return [progress.model_copy(update={"done": sum(done) / len(done)})]
 
 
 def on_channel(segment: Segment, channel: int) -> Segment:

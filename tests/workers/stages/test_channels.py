@@ -99,6 +99,23 @@ async def test_a_segment_waits_for_the_channel_that_is_behind() -> None:
     assert [item.text for item in seen if isinstance(item, Segment)] == ["first", "earlier", "later"]
 
 
+async def test_what_an_engine_has_heard_but_not_said_yet_is_waited_for() -> None:
+    left = channel(Progress(stage="vad", done=10, total=10), said(0, "hello"), said(6, "later"))
+    right = channel(Progress(stage="transcribe", done=10, total=10), said(2, "hi"), said(4, "there"))
+    segments = [item async for item in hear_apart([left, right]) if isinstance(item, Segment)]
+    assert [segment.text for segment in segments] == ["hello", "hi", "there", "later"]
+
+
+async def test_channels_at_different_stages_each_count_for_their_own() -> None:
+    left = channel(*(Progress(stage=stage, done=done, total=10) for stage in ("vad", "align") for done in (5, 10)))
+    right = channel(*(Progress(stage=stage, done=done, total=10) for stage in ("vad", "align") for done in (10, 10)))
+    told = [(item.stage, item.done) async for item in hear_apart([left, right]) if isinstance(item, Progress)]
+    for stage in ("vad", "align"):
+        done = [done for told_stage, done in told if told_stage == stage]
+        assert done == sorted(done)
+        assert done[-1] == 10
+
+
 async def test_progress_is_the_mean_of_the_channels_and_never_falls() -> None:
     left = channel(*(Progress(stage="transcribe", done=done, total=10) for done in (2, 6, 10)))
     right = channel(*(Progress(stage="transcribe", done=done, total=10) for done in (5, 10)))
