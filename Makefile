@@ -45,6 +45,9 @@ bench-faults: .venv/.dev ## Kills parts of the platform in the middle of a job; 
 bench-engines: .venv/.dev ## GET /engines under load: latency, and how soon it tells the truth (about 3 minutes)
 	@$(BIN)/python -m bench.engines
 
+bench-native: .venv/.dev ## The README's curl commands, recording by recording and engine by engine (about a minute)
+	@$(BIN)/python -m bench.native --long
+
 bench-diarize: .venv/.dev ## Diarization error of the platform's own diarizer (about a minute)
 	@$(BIN)/python -m bench.diarize
 
@@ -74,4 +77,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv-whisperx/.whisperx: requirements/whisperx.txt requirements/whisperx-overrides.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh whisperx
 
-.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults bench-engines bench-diarize bench-roles bench-whisperx ci-services lock
+.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx ci-services lock
