@@ -1,0 +1,228 @@
+"""The queries of `db`, by the same names and signatures, on the simulated database; `installed` puts them in place.
+
+What a move makes of a row is in `decide`; here is only which rows it is asked of, and what else the same transaction
+writes.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+from db import duties, engine_reports, erasures, history, idempotency, jobs, sweeps
+from domain.capabilities import EngineReport
+from domain.events import Event
+from domain.lifecycle import ENDED, MAX_CRASHES, TERMINAL, JobState
+from tests.simulation.database import Transaction
+from tests.simulation.job_queries import Jobs
+from tests.simulation.rows import DutyRow, JobRow, KeyRow
+
+
+class Erasures:
+    """In place of `db.erasures`."""
+
+    @staticmethod
+    async def wish_erased(session: Transaction, job_id: UUID, *, owner: str) -> JobRow | None:
+        return await session.move(job_id, "wish_erased", owner=owner)
+
+    @staticmethod
+    async def to_erase(session: Transaction, *, limit: int) -> list[JobRow]:
+        await session.statement()
+        wished = [row for row in session.jobs() if row.erase_requested_at is not None and row.erased_at is None]
+        return [row for row in wished if row.state in ENDED][:limit]
+
+    @staticmethod
+    async def tombstone(session: Transaction, job_id: UUID, *, owner: str) -> JobRow | None:
+        await session.statement()
+        row = session.job(job_id)
+        if row is None or row.owner != owner:
+            return None
+        return row if row.state == JobState.PURGED or row.erase_requested_at is not None else None
+
+    @staticmethod
+    async def note_erased(session: Transaction, job_id: UUID, *, objects_deleted: int) -> JobRow | None:
+        return await session.move(job_id, "note_erased", objects_deleted=objects_deleted)
+
+
+class Sweeps:
+    """In place of `db.sweeps`."""
+
+    @staticmethod
+    async def pin_now(session: Transaction) -> None:
+        await session.statement()
+
+    @staticmethod
+    async def extend_all_leases(session: Transaction, lease: timedelta) -> int:
+        return len(await _move_all(session, (row.id for row in session.jobs()), "extend", lease=lease))
+
+    @staticmethod
+    async def stale_dispatches(session: Transaction, *, older_than: timedelta, limit: int) -> list[tuple[UUID, int]]:
+        now = await session.statement()
+        due = [row for row in session.jobs() if row.state == JobState.QUEUED and row.run_at <= now]
+        stale = [row for row in due if row.run_at > row.dispatched_at or row.dispatched_at < now - older_than]
+        return [(row.id, row.dispatch_no) for row in sorted(stale, key=lambda row: row.dispatched_at)][:limit]
+
+    @staticmethod
+    async def renumber(session: Transaction, job_ids: Iterable[UUID]) -> list[tuple[UUID, int]]:
+        return [(row.id, row.dispatch_no) for row in await _move_all(session, job_ids, "renumber")]
+
+    @staticmethod
+    async def touch_dispatched(session: Transaction, job_ids: Iterable[UUID]) -> None:
+        await _move_all(session, job_ids, "touch_dispatched")
+
+    @staticmethod
+    async def spent(session: Transaction, *, limit: int) -> list[UUID]:
+        await session.statement()
+        rows = (row for row in session.jobs() if row.state == JobState.QUEUED and row.crash_count >= MAX_CRASHES)
+        return [row.id for row in rows][:limit]
+
+    @staticmethod
+    async def with_expired_audio(
+        session: Transaction, *, kept: timedelta, failed_kept: timedelta, limit: int
+    ) -> list[JobRow]:
+        now = await session.statement()
+        expired = [row for row in session.jobs() if _is_past(row, now, kept, failed_kept)]
+        free = [row for row in expired if session.is_free("job", row.id)][:limit]
+        for row in free:
+            await session.lock("job", row.id)
+        return free
+
+    @staticmethod
+    async def note_audio_deleted(session: Transaction, job_ids: Iterable[UUID]) -> None:
+        await _move_all(session, job_ids, "note_audio_deleted")
+
+    @staticmethod
+    async def wish_expired_erased(session: Transaction, *, kept: timedelta | None, limit: int) -> int:
+        free = [row.id for row in session.jobs() if session.is_free("job", row.id)][:limit]
+        return len(await _move_all(session, free, "wish_expired_erased", kept=kept))
+
+    @staticmethod
+    async def keys_in_use(session: Transaction, job_ids: Iterable[UUID]) -> set[str]:
+        await session.statement()
+        rows = [row for job_id in job_ids if (row := session.job(job_id)) is not None]
+        return {key for row in rows for key in (row.source_key, row.result_key) if key is not None}
+
+    @staticmethod
+    async def with_stages(session: Transaction, job_ids: Iterable[UUID]) -> set[UUID]:
+        await session.statement()
+        rows = [row for job_id in job_ids if (row := session.job(job_id)) is not None]
+        return {row.id for row in rows if row.source_key is not None}
+
+
+def _is_past(row: JobRow, now: datetime, kept: timedelta, failed_kept: timedelta) -> bool:
+    if row.audio_deleted_at is not None or row.completed_at is None or row.state not in TERMINAL:
+        return False
+    return row.completed_at < now - (failed_kept if row.state == JobState.FAILED else kept)
+
+
+async def _move_all(session: Transaction, job_ids: Iterable[UUID], name: str, **given: Any) -> list[JobRow]:
+    """One UPDATE of many rows: it locks them one after another."""
+    now = await session.statement()
+    moved = [await session.move_at(now, job_id, name, **given) for job_id in list(job_ids)]
+    return [row for row in moved if row is not None]
+
+
+class Duties:
+    """In place of `db.duties`."""
+
+    @staticmethod
+    async def take(session: Transaction, name: str, *, holder: str, lease: timedelta) -> bool:
+        now = await session.statement()
+        await session.lock("duty", name)
+        held: DutyRow | None = session.get("duty", name)
+        if held is not None and held.until >= now and held.holder != holder:
+            return False
+        session.put(DutyRow(holder, now + lease), "duty", name)
+        return True
+
+    @staticmethod
+    async def hand_back(session: Transaction, *, holder: str) -> None:
+        await session.statement()
+        held: DutyRow | None = session.get("duty", "sweeper")
+        if held is not None and held.holder == holder:
+            await session.lock("duty", "sweeper")
+            held = session.get("duty", "sweeper")
+            if held is not None and held.holder == holder:
+                session.put(None, "duty", "sweeper")
+
+
+class History:
+    """In place of `db.history`."""
+
+    @staticmethod
+    async def events_after(session: Transaction, job_id: UUID, seq: int) -> list[Event]:
+        await session.statement()
+        return [event for event in session.get("events", job_id) or () if event.seq > seq]
+
+    @staticmethod
+    async def segments_after(
+        session: Transaction, job_id: UUID, fence: int, n: int
+    ) -> list[tuple[int, dict[str, Any]]]:
+        await session.statement()
+        return [(number, kept) for number, kept in session.get("segments", job_id, fence) or () if number > n]
+
+    @staticmethod
+    async def positions(session: Transaction, job_ids: Iterable[UUID]) -> dict[UUID, tuple[int, int, int]]:
+        await session.statement()
+        rows = [row for job_id in job_ids if (row := session.job(job_id)) is not None]
+        return {row.id: (row.seq, row.fence, row.segments_n) for row in rows}
+
+
+class Idempotency:
+    """In place of `db.idempotency`."""
+
+    @staticmethod
+    async def take(session: Transaction, **values: Any) -> bool:
+        now = await session.statement()
+        key = ("key", values["owner"], values["key_sha256"])
+        await session.lock(*key)
+        if session.get(*key) is not None:
+            return False
+        session.put(KeyRow(created_at=now, **values), *key)
+        return True
+
+    @staticmethod
+    async def answered(session: Transaction, *, owner: str, key_sha256: str) -> KeyRow | None:
+        await session.statement()
+        found: KeyRow | None = session.get("key", owner, key_sha256)
+        return found
+
+
+class EngineReports:
+    """In place of `db.engine_reports`: one engine, reported for good when the world began."""
+
+    @staticmethod
+    async def latest(session: Transaction) -> list[tuple[EngineReport, bool]]:
+        await session.statement()
+        return [(session.get("report"), True)]
+
+
+PLACES: dict[ModuleType, type] = {
+    jobs: Jobs,
+    erasures: Erasures,
+    sweeps: Sweeps,
+    duties: Duties,
+    history: History,
+    idempotency: Idempotency,
+    engine_reports: EngineReports,
+}
+
+
+def functions_of(place: type) -> dict[str, Any]:
+    return {name: getattr(place, name) for name in vars(place) if not name.startswith("_")}
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Have every service use the simulated queries; a query that is not simulated does not work meanwhile."""
+    patches = [patch.multiple(module, **functions_of(place)) for module, place in PLACES.items()]
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in reversed(patches):
+            each.stop()
