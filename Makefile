@@ -57,6 +57,12 @@ bench-roles: .venv/.dev ## Who is provider and who patient, on the dialogues tha
 bench-whisperx: .venv/.dev .venv-whisperx/.whisperx ## Cancels and kills WhisperX in each stage (about 6 minutes)
 	@$(BIN)/python -m bench.whisperx_stages
 
+simulate: .venv/.dev ## Live through 10,000 seeded worlds of faults (about 5 minutes)
+	@$(BIN)/python -m tests.simulation --seeds 10000
+
+simulate-bugs: .venv/.dev ## Plant each of fifteen bugs, and see which seed finds it (about 5 minutes)
+	@$(BIN)/python -m tests.simulation --bug all
+
 ci-services: ## Install by apt the servers that only tests need (Swift, Chromium); needs root
 	@sh scripts/ci-services.sh
 
@@ -77,4 +83,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv-whisperx/.whisperx: requirements/whisperx.txt requirements/whisperx-overrides.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh whisperx
 
-.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx ci-services lock
+.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx simulate simulate-bugs ci-services lock

@@ -110,6 +110,12 @@ async def claim(session: AsyncSession, job_id: UUID, *, worker: str, lease: time
     )
 
 
+async def held_by(session: AsyncSession, job_id: UUID, *, worker: str) -> Job | None:
+    """The job, where `worker` has claimed it and still holds it."""
+    held = (Job.id == job_id, Job.state == JobState.PROCESSING, Job.worker_id == worker)
+    return (await session.scalars(select(Job).where(*held))).one_or_none()
+
+
 async def complete(
     session: AsyncSession,
     job_id: UUID,

@@ -12,11 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from config.settings import DatabaseSettings
 from domain.errors import DatabaseUnavailable
 
+IDLE_SECONDS = 3
+"""How long a transaction may stand still before PostgreSQL ends it: a process that was stopped in the middle of one, or
+cut off, holds the locks of rows, and a worker that waits for one to renew its lease would lose it."""
+
 COMMAND_TIMEOUT_SECONDS = 60
 """Backstop for a connection whose other end has vanished. Long, as PostgreSQL may pause and return."""
 
-AWAY = ("08", "57P01", "57P02", "57P03", "53300")
-"""SQLSTATE classes and codes that say "not now": connection failures, shutdowns, start-up, too many connections."""
+AWAY = ("08", "25P03", "57P01", "57P02", "57P03", "53300")
+"""SQLSTATE classes and codes that say "not now": connection failures, a transaction that stood still for too long,
+shutdowns, start-up, too many connections."""
 
 
 def async_url(url: str) -> str:
@@ -46,7 +51,11 @@ class Sessions:
             max_overflow=0,
             connect_args={
                 "command_timeout": COMMAND_TIMEOUT_SECONDS,
-                "server_settings": {"application_name": f"escriba-{application}", "jit": "off"},
+                "server_settings": {
+                    "application_name": f"escriba-{application}",
+                    "jit": "off",
+                    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+                },
             },
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)

@@ -66,14 +66,13 @@ async def spent(session: AsyncSession, *, limit: int) -> list[UUID]:
 async def with_expired_audio(
     session: AsyncSession, *, kept: timedelta, failed_kept: timedelta, limit: int
 ) -> list[Job]:
-    """Ended jobs whose recording has outlived its time, locked: a rerun that starts now waits for us."""
+    """Ended jobs whose recording has outlived its time."""
     age_allowed = case((Job.state == JobState.FAILED, failed_kept), else_=kept)
     statement = (
         select(Job)
         .where(Job.audio_deleted_at.is_(None), Job.completed_at.is_not(None), Job.state.in_(TERMINAL))
         .where(Job.completed_at < func.now() - age_allowed)
         .limit(limit)
-        .with_for_update(skip_locked=True)
     )
     return list((await session.scalars(statement)).all())
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from db import job_events, jobs
 from db.tables import Job
-from domain.errors import EscribaError
+from domain.errors import DatabaseUnavailable, EscribaError
 from domain.events import Event
 from domain.lifecycle import QUARANTINE_AFTER, JobOptions, JobState, retry_delay, time_allowed
 from domain.transcript import Segment
@@ -23,6 +23,8 @@ from domain.transcript import Transcript as Heard
 from services import transcripts
 from services.platform import Platform
 from storage import layout
+
+CLAIM_AGAIN_SECONDS = 0.5
 
 POSTPONED = timedelta(seconds=5)
 """How soon a job whose engine is away is looked at again."""
@@ -74,16 +76,19 @@ async def look(platform: Platform, job_id: UUID) -> Waiting | None:
 
 
 async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | None:
-    """Take a queued job that is due, or return None: another was first, or it is not to be had."""
-    limits = platform.settings.workers
-    async with platform.sessions.begin() as session:
-        job = await jobs.claim(
-            session,
-            job_id,
-            worker=worker,
-            lease=lease(platform),
-            floor=timedelta(seconds=limits.deadline_floor_seconds),
-        )
+    """Take a queued job that is due, or return None: another was first, or it is not to be had.
+
+    Where the database goes away at the commit, the claim may have come through: it is asked for again until that is
+    known, so a worker must not claim a job twice at a time.
+    """
+    unsure = False
+    while True:
+        try:
+            job = await _claim(platform, job_id, worker, unsure=unsure)
+            break
+        except DatabaseUnavailable:
+            unsure = True
+            await asyncio.sleep(CLAIM_AGAIN_SECONDS)
     if job is None or job.source_key is None:
         return None
     await platform.events.publish(job_events.state_event(job, message="started"))
@@ -97,6 +102,15 @@ async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | N
         options=JobOptions.model_validate(job.engine_params),
         source_key=job.source_key,
     )
+
+
+async def _claim(platform: Platform, job_id: UUID, worker: str, *, unsure: bool) -> Job | None:
+    floor = timedelta(seconds=platform.settings.workers.deadline_floor_seconds)
+    async with platform.sessions.begin() as session:
+        job = await jobs.claim(session, job_id, worker=worker, lease=lease(platform), floor=floor)
+        if job is None and unsure:
+            job = await jobs.held_by(session, job_id, worker=worker)
+    return job
 
 
 def lease(platform: Platform) -> timedelta:

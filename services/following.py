@@ -177,11 +177,12 @@ def _follows(cursor: Cursor, event: Event) -> bool:
 async def _missed(platform: Platform, job_id: UUID, cursor: Cursor) -> list[Event]:
     """What is durable behind `cursor`: changes of state, then segments of the present attempt; an end comes last."""
     async with platform.sessions.begin() as session:
+        # The events before the row, so that the row knows at least what they tell of: an end comes with its result.
+        states = await history.events_after(session, job_id, cursor.seq)
         found = await jobs.get(session, job_id, owner=None)
         if found is None or found[0].state == JobState.PURGED:
             raise JobNotFound
         job, transcript = found
-        states = await history.events_after(session, job_id, cursor.seq)
         after = cursor.n if cursor.fence == job.fence else 0
         rows = await history.segments_after(session, job_id, job.fence, after)
     about = standing(job, transcript).model_copy(update={"seq": None, "message": None, "result": None, "error": None})

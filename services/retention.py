@@ -48,10 +48,11 @@ async def delete_expired_audio(platform: Platform) -> int:
             failed_kept=timedelta(hours=times.failed_audio_hours),
             limit=BATCH,
         )
-        for job in expired:
-            if job.source_key is not None:
-                await ending.delete_objects(platform, layout.stages_prefix(job.owner, job.id))
-                await platform.store.delete(job.source_key)
+    for job in expired:  # in no transaction, as a store may take its time; a rerun that comes now finds it deleted
+        if job.source_key is not None:
+            await ending.delete_objects(platform, layout.stages_prefix(job.owner, job.id))
+            await platform.store.delete(job.source_key)
+    async with platform.sessions.begin() as session:
         await sweeps.note_audio_deleted(session, [job.id for job in expired])
     return len(expired)
 

@@ -18,21 +18,31 @@ BATCH = 500
 
 
 class Pulse:
-    """When a sweeper last ran to its end, by a clock that goes on while the machine sleeps."""
+    """When a sweeper last ran to its end, by a clock that goes on while the machine sleeps; and whether anybody did."""
 
     def __init__(self) -> None:
         self._last: float | None = None
+        self._nobody_swept = False
 
     def beat(self) -> None:
         self._last = clock_gettime(CLOCK_BOOTTIME)
+        self._nobody_swept = False
+
+    def missed(self, idle: timedelta) -> None:
+        """The duty had lain idle for so long."""
+        self._nobody_swept = self._nobody_swept or idle.total_seconds() > PAUSE_SECONDS
 
     def paused(self) -> bool:
-        return self._last is not None and clock_gettime(CLOCK_BOOTTIME) - self._last > PAUSE_SECONDS
+        slept = self._last is not None and clock_gettime(CLOCK_BOOTTIME) - self._last > PAUSE_SECONDS
+        return slept or self._nobody_swept
 
 
-async def take_duty(platform: Platform, *, holder: str) -> bool:
+async def take_duty(platform: Platform, pulse: Pulse, *, holder: str) -> bool:
     async with platform.sessions.begin() as session:
-        return await duties.take(session, SWEEPER, holder=holder, lease=DUTY_LEASE)
+        idle = await duties.take(session, SWEEPER, holder=holder, lease=DUTY_LEASE)
+    if idle is not None:
+        pulse.missed(idle)
+    return idle is not None
 
 
 async def hand_back_duties(platform: Platform, *, holder: str) -> None:

@@ -19,14 +19,19 @@ class Attendance:
         self._platform, self._registry, self._worker = platform, registry, worker
         self._free = asyncio.Semaphore(platform.settings.workers.max_concurrent_jobs)
         self._attempts: set[asyncio.Task[None]] = set()
+        self._in_hand: set[UUID] = set()
         self._quarantine = Quarantine()
         self._draining = False
 
     async def attend(self, job_id: UUID) -> None:
-        """Make an attempt at a job and wait for its end; a hint that comes while draining is for somebody else."""
+        """Make an attempt at a job and wait for its end.
+
+        A hint that comes while draining is for somebody else, and a second one for a job in hand for nobody.
+        """
         async with self._free:
-            if self._draining:
+            if self._draining or job_id in self._in_hand:
                 return
+            self._in_hand.add(job_id)
             attempt = asyncio.create_task(self._attempt(job_id))
             self._attempts.add(attempt)
             attempt.add_done_callback(self._attempts.discard)
@@ -40,6 +45,8 @@ class Attendance:
         except Exception:
             # Before the claim or after the row's last word: nothing is ours any more, and the sweeper sees to the rest.
             log.exception("an attempt could not be begun or ended")
+        finally:
+            self._in_hand.discard(job_id)
 
     async def drain(self, grace_seconds: float) -> None:
         """Begin nothing more; let what runs end within the grace time, and give the rest back."""

@@ -112,7 +112,8 @@ async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any
 
 async def _stop(platform: Platform, attempt: Attempt, standing: Standing) -> None:
     log.info("the attempt was stopped: %s", standing)
-    if standing == Standing.CANCEL:
+    # A wish to cancel that comes with the end makes the row refuse the end, which looks as if the job were lost.
+    if standing in (Standing.CANCEL, Standing.LOST):
         await _persist(lambda: attempts.cancel(platform, attempt), lenient=True)
     elif standing == Standing.OVERDUE:
         await _persist(lambda: attempts.fail(platform, attempt, DeadlinePassed(), retryable=False), lenient=True)

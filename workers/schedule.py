@@ -37,7 +37,7 @@ class Sweeper:
         await every(SWEEP_SECONDS, "sweep", self.sweep)
 
     async def sweep(self) -> None:
-        if await upkeep.take_duty(self._platform, holder=self._worker):
+        if await upkeep.take_duty(self._platform, self._pulse, holder=self._worker):
             await upkeep.rescue(self._platform, self._pulse)
             await upkeep.give_up_spent(self._platform)
             await upkeep.redispatch(self._platform)

@@ -133,11 +133,11 @@ async def test_a_thousand_lost_rings_are_found_in_one_round(platform: Platform) 
 
 
 async def test_one_worker_at_a_time_holds_the_duty(platform: Platform) -> None:
-    assert await upkeep.take_duty(platform, holder="left")
-    assert not await upkeep.take_duty(platform, holder="right")
-    assert await upkeep.take_duty(platform, holder="left")
+    assert await upkeep.take_duty(platform, Pulse(), holder="left")
+    assert not await upkeep.take_duty(platform, Pulse(), holder="right")
+    assert await upkeep.take_duty(platform, Pulse(), holder="left")
     await upkeep.hand_back_duties(platform, holder="left")
-    assert await upkeep.take_duty(platform, holder="right")
+    assert await upkeep.take_duty(platform, Pulse(), holder="right")
     await upkeep.hand_back_duties(platform, holder="right")
 
 

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from tests.simulation.bugs import BUGS
 from tests.simulation.patches import Patch
-from tests.simulation.run import Outcome, mended, simulate, simulating
+from tests.simulation.run import Outcome, simulate, simulating
 
 BATCH = 25
 WITHIN = 5_000
@@ -30,9 +30,9 @@ def outcomes(seeds: range, patches: tuple[Patch, ...]) -> Iterator[Outcome]:
             yield from found
 
 
-def run(seeds: range, patches: tuple[Patch, ...]) -> int:
+def run(seeds: range) -> int:
     began, violated = perf_counter(), 0
-    for outcome in outcomes(seeds, patches):
+    for outcome in outcomes(seeds, ()):
         if outcome.violations:
             violated += 1
             print(f"seed {outcome.seed}: {'; '.join(outcome.violations)}")
@@ -41,9 +41,9 @@ def run(seeds: range, patches: tuple[Patch, ...]) -> int:
     return violated
 
 
-def find(bug: Patch, start: int, patches: tuple[Patch, ...]) -> bool:
+def find(bug: Patch, start: int) -> bool:
     """Look for a planted bug, and say which seed found it."""
-    for outcome in outcomes(range(start, start + WITHIN), (*patches, bug)):
+    for outcome in outcomes(range(start, start + WITHIN), (bug,)):
         if outcome.violations:
             print(f"{bug.name:26} found by seed {outcome.seed:5}: {outcome.violations[0]}", flush=True)
             return True
@@ -72,16 +72,14 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="live through one, and tell its story")
     parser.add_argument("--bug", help="plant a bug by its name, or each in turn with `all`, and look for it")
-    parser.add_argument("--as-it-is", action="store_true", help="do not mend what is known (findings.py)")
     given = parser.parse_args()
-    patches = () if given.as_it_is else mended()
     bugs = chosen(given.bug)
     if given.seed is not None:
-        return bool(tell(given.seed, (*patches, *bugs)))
+        return bool(tell(given.seed, tuple(bugs)))
     if given.bug is not None:
-        found = [find(bug, given.start, patches) for bug in bugs]
+        found = [find(bug, given.start) for bug in bugs]
         return not all(found)
-    return bool(run(range(given.start, given.start + given.seeds), patches))
+    return bool(run(range(given.start, given.start + given.seeds)))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ BUGS: tuple[Patch, ...] = (
     Patch(
         "sweeper-off",
         "workers.schedule:Sweeper.sweep",
-        "if await upkeep.take_duty(self._platform, holder=self._worker):",
+        "if await upkeep.take_duty(self._platform, self._pulse, holder=self._worker):",
         "if False:",
         "nobody looks for lost workers and lost rings",
     ),

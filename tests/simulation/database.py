@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from db.session import COMMAND_TIMEOUT_SECONDS
+from db.session import COMMAND_TIMEOUT_SECONDS, IDLE_SECONDS
 from domain.errors import DatabaseUnavailable
 from domain.events import Event
 from tests.simulation.decide import decide
@@ -40,12 +40,9 @@ Observer = Callable[["Transaction", list[str], JobRow | None, JobRow], None]
 """Called at a commit with the moves made of a row, the row before and the row after."""
 
 
-def idle_seconds() -> float | None:
-    """How long a transaction may stand still before the server ends it: `idle_in_transaction_session_timeout`.
-
-    None: for ever, as `db.session` sets none.
-    """
-    return None
+def idle_seconds() -> float:
+    """How long a transaction may stand still before the server ends it, as `db.session` tells it to."""
+    return float(IDLE_SECONDS)
 
 
 class Lock:
@@ -115,11 +112,6 @@ class Transaction:
 
     def put(self, value: Any, *key: Hashable) -> None:
         self._writes[key] = value
-
-    @property
-    def claims(self) -> list[tuple[UUID, int]]:
-        """The jobs that it claims, with their new fences."""
-        return [(job_id, self.get("job", job_id).fence) for job_id, moves in self._moves.items() if "claim" in moves]
 
     def add_job(self, row: JobRow) -> None:
         self._new_jobs.append(row.id)

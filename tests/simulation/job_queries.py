@@ -61,6 +61,13 @@ class Jobs:
         return await session.move(job_id, "claim", worker=worker, lease=lease, floor=floor)
 
     @staticmethod
+    async def held_by(session: Transaction, job_id: UUID, *, worker: str) -> JobRow | None:
+        await session.statement()
+        row: JobRow | None = session.get("job", job_id)
+        held = row is not None and row.state == JobState.PROCESSING and row.worker_id == worker
+        return row if held else None
+
+    @staticmethod
     async def complete(
         session: Transaction,
         job_id: UUID,

@@ -129,24 +129,24 @@ class Duties:
     """In place of `db.duties`."""
 
     @staticmethod
-    async def take(session: Transaction, name: str, *, holder: str, lease: timedelta) -> bool:
+    async def take(session: Transaction, name: str, *, holder: str, lease: timedelta) -> timedelta | None:
         now = await session.statement()
         await session.lock("duty", name)
         held: DutyRow | None = session.get("duty", name)
         if held is not None and held.until >= now and held.holder != holder:
-            return False
+            return None
         session.put(DutyRow(holder, now + lease), "duty", name)
-        return True
+        return timedelta(0) if held is None else max(now - held.until, timedelta(0))
 
     @staticmethod
     async def hand_back(session: Transaction, *, holder: str) -> None:
-        await session.statement()
+        now = await session.statement()
         held: DutyRow | None = session.get("duty", "sweeper")
         if held is not None and held.holder == holder:
             await session.lock("duty", "sweeper")
             held = session.get("duty", "sweeper")
             if held is not None and held.holder == holder:
-                session.put(None, "duty", "sweeper")
+                session.put(DutyRow(holder, now - timedelta(microseconds=1)), "duty", "sweeper")
 
 
 class History:

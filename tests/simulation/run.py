@@ -16,7 +16,6 @@ from config.settings import Settings
 from domain.errors import EscribaError
 from tests.simulation.clients import Client
 from tests.simulation.faults import Storm
-from tests.simulation.findings import FINDINGS
 from tests.simulation.loop import PROCESS, Loop
 from tests.simulation.patches import Patch
 from tests.simulation.watch import LAST_SECONDS, Watch
@@ -67,11 +66,6 @@ def simulating(*patches: Patch) -> Iterator[Settings]:
             yield load_settings({**ENVIRON, **paths, "TMP_DIR": folder})
     finally:
         root.handlers[:], root.level = kept
-
-
-def mended() -> tuple[Patch, ...]:
-    """Everything that was found and is not mended in the platform itself."""
-    return tuple(finding for finding in FINDINGS if finding.fits())
 
 
 class Chronicler(logging.Handler):

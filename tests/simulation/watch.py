@@ -72,8 +72,6 @@ class Watch:
         """A crash is charged where the worker died of a fault or stood still; nothing else costs a job anything."""
         holder = self._world.processes[before.worker_id or ""]
         cause = self._world.deaths.get(holder.name, "stopped" if holder.ever_frozen else "nothing")
-        if (before.id, before.fence) in self._world.unanswered_claims:
-            cause = "a claim whose answer was lost"
         if cause in ("nothing", "drained"):
             self._world.violate(f"a crash was charged though {holder.name} is well ({cause})")
         causes = self._crashes.setdefault(before.id, [])

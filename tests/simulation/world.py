@@ -62,7 +62,6 @@ class World:
         self.processes: dict[str, Process] = {}
         self.deaths: dict[str, str] = {}
         """What each process died of."""
-        self.unanswered_claims: set[tuple[UUID, int]] = set()
         self.by_sha = {hashlib.sha256(each.content).hexdigest(): each for each in self.climate.recordings}
         self.failures = {each.number: each.failures for each in self.climate.recordings}
         self.hearing: list[tuple[Process, Recording]] = []
@@ -128,7 +127,7 @@ class World:
 
     async def _go_on(self, process: Process, seconds: float) -> None:
         patience = database.idle_seconds()
-        if patience is not None and patience < seconds:
+        if patience < seconds:
             await asyncio.sleep(patience)
             self.database.hang_up(process)
             seconds -= patience
@@ -215,7 +214,6 @@ class World:
         if self.unlucky(self.climate.errors):
             self.disturbed()
             self.tell("the answer to a commit is lost")
-            self.unanswered_claims.update(transaction.claims)
             raise DatabaseUnavailable
         await self.step()
 

@@ -147,13 +147,13 @@ class _Clock:
                 return [item]
         return self._released()
 
-    def _released(self) -> list[Segment]:
+    def _released(self) -> list[Heard]:
         reached = min(self._heard_to)
-        ready = [segment for segment in self._waiting if segment.start <= reached]
+        ready: list[Heard] = [segment for segment in self._waiting if segment.start <= reached]
         self._waiting = [segment for segment in self._waiting if segment.start > reached]
         return ready
 
-    def _mean(self, channel: int, progress: Progress) -> list[Progress]:
+    def _mean(self, channel: int, progress: Progress) -> list[Heard]:
         done = self._done.setdefault(progress.stage, [0.0] * len(self._heard_to))
         done[channel] = progress.done
         return [progress.model_copy(update={"done": sum(done) / len(done)})]
