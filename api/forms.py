@@ -12,12 +12,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from domain.errors import Invalid
 from domain.lifecycle import JobOptions
-from services.submission import Submission
+from services.submission import LONGEST_KEPT_SECONDS, Submission
 
 LONGEST_FILENAME = 255
 ROLE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
-LONGEST_KEPT_SECONDS = 10 * 366 * 24 * 3600
 LONGEST_NAME = 200
 LONGEST_TEXT = 4_000
 """Characters; Whisper reads some 223 tokens of it, or about a quarter."""

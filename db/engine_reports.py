@@ -1,9 +1,12 @@
 """What workers say of the engines that they can reach, and what the engines' last jobs say of their speed."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
+from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Text, and_, case, column, delete, func, or_, select, true, update, values
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +15,8 @@ from db.tables import EngineReport as Row
 from db.tables import Job, Transcript
 from domain.capabilities import EngineReport
 from domain.lifecycle import JobState
+
+log = logging.getLogger(__name__)
 
 FRESH = timedelta(seconds=4)
 """A worker vouches for its reports every second; one that has been silent for so long is not there."""
@@ -74,9 +79,19 @@ async def latest(session: AsyncSession) -> list[tuple[EngineReport, bool]]:
     merged = []
     for _, rows in groupby(await session.execute(statement), key=lambda row: str(row[0])):
         (_, first, is_fresh), *others = rows
-        fresh = [first, *(report for _, report, also_fresh in others if also_fresh)]
-        merged.append((_merge([EngineReport.model_validate(report) for report in fresh]), bool(is_fresh)))
+        said = [first, *(report for _, report, also_fresh in others if also_fresh)]
+        if read := list(_readable(said)):
+            merged.append((_merge(read), bool(is_fresh)))
     return merged
+
+
+def _readable(reports: Iterable[dict[str, Any]]) -> Iterator[EngineReport]:
+    """Without those of workers of another version, which may say what this one does not know."""
+    for report in reports:
+        try:
+            yield EngineReport.model_validate(report)
+        except ValidationError:
+            log.warning("a worker's report does not fit: it runs another version")
 
 
 def _merge(reports: Sequence[EngineReport]) -> EngineReport:

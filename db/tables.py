@@ -251,7 +251,7 @@ class OutboxEvent(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
-    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("transcript_jobs.id"))
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("transcript_jobs.id", ondelete="SET NULL"))
     type: Mapped[str]
     payload: Mapped[str]
     body: Mapped[bytes | None]

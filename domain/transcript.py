@@ -99,9 +99,10 @@ class StageReached(Value):
     language: str | None = None
     segments: tuple[Segment, ...] = ()
     engine: str | None = None
+    model: str | None = None
     terms: TermsUsed | None = None
     notices: tuple[Notice, ...] = ()
-    """Who heard it, and what had been said until then. The platform fills in these three, for a job that goes on."""
+    """Who heard it, and what had been said until then. The platform fills in these four, for a job that goes on."""
 
 
 Heard = Segment | Progress | Detected | Notice | TermsUsed | StageReached

@@ -145,6 +145,13 @@ async def heartbeat(platform: Platform, attempt: Attempt) -> Standing:
     return Standing.OVERDUE if overdue else Standing.OURS
 
 
+async def is_ours(platform: Platform, attempt: Attempt) -> bool:
+    """Has nobody else taken the job, or ended it?"""
+    async with platform.sessions.alone() as session:
+        found = await jobs.get(session, attempt.job_id, owner=None)
+    return found is not None and found[0].state == JobState.PROCESSING and found[0].fence == attempt.fence
+
+
 async def note_decoded(platform: Platform, attempt: Attempt, *, seconds: float, content_type: str) -> bool:
     limits = platform.settings.workers
     allowed = time_allowed(

@@ -13,7 +13,7 @@ from domain.lifecycle import JobOptions
 from domain.transcript import StageReached, TermsUsed, Transcript, Value
 from services import engine_reports, once, reading, stages, submission, transcripts
 from services.platform import Platform
-from services.submission import Kept, Receipt, Submission
+from services.submission import LONGEST_KEPT_SECONDS, Kept, Receipt, Submission
 
 OF_SPEAKERS = frozenset({"diarization_unavailable", "diarization_failed", "stages_failed"})
 """Warnings of a transcript that a rerun may put right."""
@@ -26,6 +26,9 @@ class Rerun(Value):
     num_speakers: int | None = Field(default=None, ge=1, le=64)
     min_speakers: int | None = Field(default=None, ge=1, le=64)
     max_speakers: int | None = Field(default=None, ge=1, le=64)
+    delete_after_seconds: int | None = Field(
+        default=None, ge=1, le=LONGEST_KEPT_SECONDS, description="Left out: as of the job that it goes on from."
+    )
 
 
 async def rerun(
@@ -36,6 +39,9 @@ async def rerun(
     It gets copies of the parent's recording and text, so that either job can be erased without the other.
     Raises JobNotFound, ResultNotReady, JobHasNoResult, AudioDeleted, Invalid and its kin.
     """
+    request = once.fingerprint(rerun=job_id, wish=wish.model_dump(mode="json"))
+    if key is not None and (answer := await once.answer_before(platform, caller, key, request)):
+        return Receipt.from_json(answer)
     parent, found = await reading.transcribed(platform, caller, job_id)
     if parent.source_key is None or found.engine is None:
         raise AudioDeleted
@@ -43,12 +49,18 @@ async def rerun(
     order = _stages_of(found.engine, await engine_reports.known(platform))
     before = _before(order, wish.stages, asked)
     text = await _text_after(platform, parent, before)
-    wanted = Submission(_options(asked, found.engine, wish), session_id=found.session_id)
+    wanted = Submission(
+        _options(asked, found.engine, wish),
+        session_id=found.session_id,
+        delete_after_seconds=wish.delete_after_seconds or parent.delete_after_seconds,
+    )
     await submission.check(platform, caller, wanted)
     kept = await _copy_recording(platform, caller, parent.source_key)
     try:
         await stages.give(platform, caller.owner, kept.job_id, text)
-        return await submission.submit(platform, caller, wanted, kept, filename=found.filename, parent=job_id, key=key)
+        return await submission.submit(
+            platform, caller, wanted, kept, filename=found.filename, parent=job_id, key=key, request=request
+        )
     except EscribaError as error:
         if isinstance(error, DatabaseUnavailable):  # then the row may be there, and need them
             raise
@@ -118,6 +130,7 @@ def _without_speakers(transcript: Transcript, stage: str) -> StageReached:
         language=transcript.language,
         segments=segments,
         engine=transcript.engine,
+        model=transcript.model,
         terms=vocabulary and TermsUsed(used=vocabulary.used, left_out=vocabulary.left_out),
         notices=tuple(notice for notice in transcript.warnings if notice.code not in OF_SPEAKERS),
     )

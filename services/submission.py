@@ -19,6 +19,8 @@ from services.platform import Platform
 from storage import layout
 from storage.contract import StoredObject
 
+LONGEST_KEPT_SECONDS = 10 * 366 * 24 * 3600
+
 LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*")
 """The shape of a BCP 47 tag; whether an engine knows the language is for the engine to say."""
 
@@ -140,15 +142,17 @@ async def submit(
     parent: UUID | None = None,
     key: once.Key | None = None,
     approved: Approved | None = None,
+    request: str | None = None,
 ) -> Receipt:
     """Record the job, then ring for a worker, in that order.
 
     With a key that was answered before, the answer of then: no job is made, and `kept` is discarded. What was
     `approved` before the upload is not looked at again, unless more has been said since. A crash between
     two steps leaves nothing worse than an unused object, which `services.retention` deletes after a day, or a job that
-    nobody was told of, which the sweeper rings for again. Raises what `check` raises, and IdempotencyKeyReused.
+    nobody was told of, which the sweeper rings for again. `request` is what makes two requests the same, where that is
+    not what is submitted. Raises what `check` raises, and IdempotencyKeyReused.
     """
-    request = once.fingerprint(
+    request = request or once.fingerprint(
         options=submission.options.model_dump(mode="json"),
         session_id=submission.session_id,
         delete_after=submission.delete_after_seconds,
@@ -176,7 +180,9 @@ async def submit(
             if key is not None:
                 await once.remember(session, caller, key, request, receipt.to_json())
     except once.AnsweredBefore:  # by a request that ran beside this one
-        return await submit(platform, caller, submission, kept, filename=filename, parent=parent, key=key)
+        return await submit(
+            platform, caller, submission, kept, filename=filename, parent=parent, key=key, request=request
+        )
     await platform.queue.ring(recorded.id, recorded.dispatch_no)
     await platform.events.publish(job_events.state_event(recorded, message=recorded.message))
     return receipt

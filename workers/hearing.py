@@ -1,7 +1,7 @@
 """From a stored recording to a transcript: fetch, decode, channels, the engine, roles."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,8 +134,7 @@ def lacks_speakers(report: EngineReport, options: JobOptions, recording: Recordi
 async def hear(cast: Cast, options: JobOptions, recording: Recording, recorder: Recorder) -> Transcript:
     """Have the recording heard, tell the recorder of it as it comes, and make the transcript of it."""
     options = waive(options, cast.lead.engine.name, cast.lead.unmet)
-    if cast.given is not None:
-        recorder.go_on_from(cast.given)
+    recorder.begin(cast.lead.engine.name, options.model or cast.lead.report.default_model, cast.given)
     text = await _hear_text(cast, options, recording, recorder)
     text, speakers_from = await _with_speakers(cast, options, recording, recorder, text)
     if not recorder.segments:  # none was heard anew; but whoever follows the job wants to see the text
@@ -152,7 +151,7 @@ async def hear(cast: Cast, options: JobOptions, recording: Recording, recorder: 
         duration=recording.decoded.seconds,
         engine=cast.lead.engine.name,
         engine_reason=cast.lead.reason,
-        model=options.model or cast.lead.report.default_model,
+        model=recorder.model,
         segments=text.segments,
         speakers_from=speakers_from,
         speaker_roles=await asyncio.to_thread(_roles, options, recording, text.segments, text.language),
@@ -170,7 +169,6 @@ async def _hear_text(cast: Cast, options: JobOptions, recording: Recording, reco
     if cast.diarizer is not None:
         hearing = hearing.model_copy(update=SPEAKERS_LEFT_TO_OTHERS)
     try:
-        recorder.engine = cast.lead.engine.name
         async with aclosing(_heard(cast.lead.engine, hearing, recording)) as heard:
             async for item in heard:
                 await recorder.take(item)
@@ -219,7 +217,15 @@ async def _tell_apart(
             raise
         await recorder.take(Notice(code="diarization_failed", message=f"speakers are not told apart: {error}"))
         return None
+    if _words(told) != _words(text.segments):
+        said = f"speakers are not told apart: {cast.diarizer.engine.name} gave back other words than it was given"
+        await recorder.take(Notice(code="diarization_failed", message=said))
+        return None
     return tuple(told)
+
+
+def _words(segments: Iterable[Segment]) -> list[str]:
+    return [word for segment in segments for word in segment.text.split()]
 
 
 def _heard(engine: Engine, hearing: Hearing, recording: Recording) -> AsyncGenerator[Heard, None]:

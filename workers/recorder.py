@@ -35,6 +35,7 @@ class Recorder:
         self._platform, self._attempt, self._worker = platform, attempt, worker
         self._total, self._persist = seconds, persist
         self.engine = engine
+        self.model: str | None = None
         self.segments: list[Segment] = []
         self.notices: list[Notice] = []
         self.detected: Detected | None = None
@@ -63,11 +64,14 @@ class Recorder:
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
 
-    def go_on_from(self, given: StageReached) -> None:
-        """What was said before a stage that is not done again."""
-        self._engine_began = None  # what it takes for the rest says nothing of how fast it is
-        self.reached, self.terms = given, given.terms
-        self.notices = list(given.notices)
+    def begin(self, engine: str, model: str | None, given: StageReached | None) -> None:
+        """Who begins, and what was said before a stage that is not done again; nothing of an engine that was down."""
+        self.engine, self.model = engine, model
+        self.reached, self.terms, self.notices = None, None, []
+        if given is not None:
+            self._engine_began = None  # what it takes for the rest says nothing of how fast it is
+            self.model, self.reached, self.terms = given.model, given, given.terms
+            self.notices = list(given.notices)
 
     @property
     def unkept(self) -> list[Numbered]:
@@ -100,7 +104,7 @@ class Recorder:
             case TermsUsed():
                 self.terms = heard
             case StageReached():
-                said = {"engine": self.engine, "terms": self.terms, "notices": tuple(self.notices)}
+                said = {"engine": self.engine, "model": self.model, "terms": self.terms, "notices": tuple(self.notices)}
                 self.reached = heard.model_copy(update=said)
                 await stages.keep(self._platform, self._attempt, self.reached)
 

@@ -48,13 +48,20 @@ class Sweeper:
     async def _tidy(self) -> None:
         if monotonic() - self._tidied > TIDY_SECONDS:
             self._tidied = monotonic()
-            await retention.delete_expired_audio(self._platform)
-            await retention.erase_expired(self._platform)
+            await self._each(retention.delete_expired_audio, retention.erase_expired)
         if monotonic() - self._looked_for_orphans > ORPHANS_SECONDS:
             self._looked_for_orphans = monotonic()
-            await retention.delete_orphans(self._platform)
-            await retention.forget_tombstones(self._platform)
-            await once.forget_old(self._platform)
+            await self._each(retention.delete_orphans, retention.forget_tombstones, once.forget_old)
+
+    async def _each(self, *duties: Callable[[Platform], Awaitable[object]]) -> None:
+        """One that fails keeps none of the others from being done."""
+        for duty in duties:
+            try:
+                await duty(self._platform)
+            except EscribaError as error:
+                log.warning("%s has to wait: %s", duty.__name__, error.code)
+            except Exception:
+                log.exception("%s failed", duty.__name__)
 
 
 class Reporter:

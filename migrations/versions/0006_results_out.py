@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", MOMENT, server_default=NOW, nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["transcript_jobs.id"]),
+        sa.ForeignKeyConstraint(["job_id"], ["transcript_jobs.id"], ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("outbox_events_once", "outbox_events", ["job_id", "type", "payload"], unique=True)

@@ -111,6 +111,14 @@ async def test_an_engine_that_no_worker_has_any_more_says_so_and_is_forgotten_in
     assert "only-there" not in await engine_reports.known(platform)
 
 
+async def test_a_report_of_another_version_is_passed_over(platform: Platform) -> None:
+    await engine_reports.record(platform, worker="old", reports=[report("sphinx"), report("other")])
+    await force(platform, """UPDATE engine_reports SET report = '{"of_the_future": 1}' WHERE engine = 'other'""")
+    known = await engine_reports.known(platform)
+    assert "sphinx" in known
+    assert "other" not in known
+
+
 async def test_an_engine_that_a_worker_lists_no_longer_goes(platform: Platform) -> None:
     await engine_reports.record(platform, worker="left", reports=[report(), report("other")])
     await engine_reports.record(platform, worker="left", reports=[report()])

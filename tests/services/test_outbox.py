@@ -467,3 +467,11 @@ async def test_word_of_a_job_that_nobody_wants_told_of_leaves_no_rows(platform: 
     before = await run_sql(platform, "SELECT count(*) FROM outbox_events")
     await in_state(platform, JobState.COMPLETED)
     assert await run_sql(platform, "SELECT count(*) FROM outbox_events") == before
+
+
+async def test_a_tombstone_goes_though_its_announcement_is_still_in_the_log(platform: Platform) -> None:
+    hook = await endpoint(platform, events=[Announced.ERASED])
+    job_id = await in_state(platform, JobState.PURGED)
+    await run_sql(platform, f"UPDATE transcript_jobs SET erased_at = now() - interval '9 years' WHERE id = '{job_id}'")
+    assert await retention.forget_tombstones(platform) >= 1
+    assert [body["type"] for body in await bodies(platform, hook.id)] == ["job.erased"]

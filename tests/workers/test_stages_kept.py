@@ -6,15 +6,16 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+import zstandard
 
 from config.load import load_settings
 from config.settings import Settings
 from domain.capabilities import EngineReport
-from domain.errors import AudioDeleted, EngineFailed, Invalid, ResultNotReady
+from domain.errors import AudioDeleted, EngineFailed, IdempotencyKeyReused, Invalid, ResultNotReady
 from domain.lifecycle import JobOptions
 from domain.transcript import Detected, Heard, Notice, Segment, StageReached, Transcript
 from engines.contract import Hearing
-from services import ending, engine_reports, reading, rerunning, retention, submission
+from services import attempts, ending, engine_reports, once, reading, rerunning, retention, stages, submission
 from services.platform import Platform
 from services.rerunning import Rerun
 from storage import layout
@@ -338,3 +339,90 @@ async def test_an_engine_whose_diarizer_is_missing_leaves_the_speakers_to_the_pl
         await run(platform, job_id, lead, diarizer())
         assert lead.heard[0].enable_diarization is False
         assert tags(await heard(platform, job_id)) == [0, 1, 0]
+
+
+async def test_an_attempt_that_has_lost_its_job_leaves_no_text_behind(platform: Platform) -> None:
+    job_id = await submit(platform, "staged")
+    attempt = await attempts.claim(platform, job_id, worker="zombie")
+    assert attempt is not None
+    await ending.erase(platform, ME, job_id)
+    assert await attempts.cancel(platform, attempt)
+    await retention.finish_erasures(platform)
+    assert (await ending.receipt(platform, ME, job_id)).erased_at is not None
+    await stages.keep(platform, attempt, StageReached(stage="transcribe", segments=text("too late")))
+    assert [found async for found in platform.store.list(layout.job_prefix("local", job_id))] == []
+
+
+@pytest.mark.parametrize("damage", [b"no zstd", zstandard.compress(b'{"stage": "align", "of_the_future": 1}')])
+async def test_what_was_kept_and_cannot_be_read_is_done_again(platform: Platform, damage: bytes) -> None:
+    job_id = await submit(platform, "staged")
+    await run(platform, job_id, staged(fail_in="diarize"))
+    await platform.store.put(layout.stage("local", job_id, "align", 1), body(damage))
+    second = staged()
+    await run(platform, job_id, second)
+    assert second.heard[0].given is None
+    assert tags(await heard(platform, job_id)) == [0, 1]
+
+
+async def test_one_engines_words_never_go_out_under_anothers_name(platform: Platform) -> None:
+    async def down(_: Path, __: Hearing) -> AsyncIterator[Heard]:
+        raise EngineFailed("nobody answers", retryable=True)
+        yield
+
+    async def fails(_: Path, __: Hearing) -> AsyncIterator[Heard]:
+        raise EngineFailed("it cannot hear this", retryable=False)
+        yield
+
+    job_id = await submit(platform, "auto")
+    await run(platform, job_id, staged(fail_in="diarize"))
+    gone = ScriptedEngine(down, name="staged", report=STAGED)
+    await run(platform, job_id, gone, ScriptedEngine(fails, name="plain", report=PLAIN))
+    after = await row(platform, job_id)
+    assert (after["state"], after["error_details"]["message"]) == ("failed", "it cannot hear this")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("keeps", [0, 1])
+async def test_a_diarizer_that_loses_words_is_not_believed(platform: Platform, keeps: int) -> None:
+    async def loses(_: Path, hearing: Hearing) -> AsyncIterator[Heard]:
+        assert hearing.given is not None
+        for segment in hearing.given.segments[:keeps]:
+            yield segment.model_copy(update={"speaker_tag": 0})
+
+    job_id = await submit(platform, "plain", enable_diarization=True)
+    await run(platform, job_id, plain(), diarizer(loses))
+    result = await heard(platform, job_id)
+    assert result.text == "one two three"
+    assert [notice.code for notice in result.warnings] == ["diarization_failed"]
+
+
+async def test_the_result_names_the_model_that_heard_it(platform: Platform) -> None:
+    small, large = (STAGED.model_copy(update={"default_model": name}) for name in ("small", "large"))
+    job_id = await submit(platform, "staged")
+    first, second = staged(fail_in="diarize"), staged()
+    first.answer, second.answer = small, large
+    await run(platform, job_id, first)
+    await run(platform, job_id, second)
+    assert (await heard(platform, job_id)).model == "small"
+
+
+async def test_a_rerun_goes_when_its_parent_would_or_when_it_is_told_to(platform: Platform) -> None:
+    kept = await submission.keep(platform, ME, body(tone(2.0)))
+    wanted = submission.Submission(JobOptions(engine="plain"), delete_after_seconds=60)
+    parent = (await submission.submit(platform, ME, wanted, kept, filename="visit.wav")).job_id
+    await run(platform, parent, plain())
+    for said, expected in ((None, 60), (30, 30)):
+        wish = Rerun(stages=("diarize",), delete_after_seconds=said)
+        child = (await rerunning.rerun(platform, ME, parent, wish)).job_id
+        assert (await row(platform, child))["delete_after_seconds"] == expected
+
+
+async def test_a_rerun_that_is_sent_again_is_answered_even_when_its_parent_has_gone(
+    platform: Platform, parent: UUID
+) -> None:
+    key, wish = once.Key.parse("a-key-of-a-rerun"), Rerun(stages=("diarize",))
+    first = await rerunning.rerun(platform, ME, parent, wish, key=key)
+    await ending.erase(platform, ME, parent)
+    again = await rerunning.rerun(platform, ME, parent, wish, key=key)
+    assert (again.job_id, again.replayed) == (first.job_id, True)
+    with pytest.raises(IdempotencyKeyReused):
+        await rerunning.rerun(platform, ME, parent, Rerun(stages=("align", "diarize")), key=key)
