@@ -57,6 +57,12 @@ bench-roles: .venv/.dev ## Who is provider and who patient, on the dialogues tha
 bench-whisperx: .venv/.dev .venv-whisperx/.whisperx ## Cancels and kills WhisperX in each stage (about 6 minutes)
 	@$(BIN)/python -m bench.whisperx_stages
 
+chaos: .venv/.dev ## Break everything, again and again; every planted bug must be caught (hours)
+	@$(BIN)/python -m tests.chaos --full --out chaos.json
+
+chaos-smoke: .venv/.dev ## A little of that: what the tests run (minutes)
+	@$(BIN)/pytest tests/chaos
+
 simulate: .venv/.dev ## Live through 10,000 seeded worlds of faults (about 5 minutes)
 	@$(BIN)/python -m tests.simulation --seeds 10000
 
@@ -83,4 +89,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv-whisperx/.whisperx: requirements/whisperx.txt requirements/whisperx-overrides.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh whisperx
 
-.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx simulate simulate-bugs ci-services lock
+.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx chaos chaos-smoke simulate simulate-bugs ci-services lock

@@ -1,0 +1,152 @@
+"""P10: whoever follows a job is told of each change and of its end once, in order, whatever breaks on the way."""
+
+import asyncio
+import resource
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from tests.chaos.campaign import Campaign, quantile
+from tests.chaos.ground import SLOTS, WORKERS, so
+from tests.chaos.listener import Listener
+
+CALM_SECONDS, STORM_SECONDS = 1.0, 6.0
+"""p99 of the delay, by itself, and with announcements lost and Redis away."""
+
+SEGMENTS_A_SECOND = 2
+LOST_SHARE = 0.1
+UNTOLD_SECONDS = 15.0
+"""What is not told so long after the last job's end, never will be."""
+
+SHORT_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    clients: int
+    cuts: int
+    jobs: int
+    job_seconds: float
+    api_kills: int
+    redis_away_seconds: float
+
+
+class Streams(Campaign[Size]):
+    promise = "P10"
+    title = "Each client sees each terminal event once"
+    fault = "lines cut, one announcement in ten lost, Redis away, kill -9 of the API"
+    parts = ("calm", "all_is_lost", "storm")
+    repeated = ("api_kills",)
+    smoke = Size(clients=80, cuts=3, jobs=10, job_seconds=10, api_kills=1, redis_away_seconds=2)
+    full = Size(clients=1_000, cuts=3, jobs=WORKERS * SLOTS, job_seconds=90, api_kills=10, redis_away_seconds=10)
+
+    async def calm(self) -> None:
+        """Nothing breaks: how late is a change of state told?"""
+        await self.ground.all_workers()
+        listeners, following = await self._follow(self.size.clients // 4, cuts=0, seconds=SHORT_SECONDS)
+        await self._expect_told(listeners, following)
+        delays = [delay for listener in listeners for delay in listener.delays]
+        self.at_most("p99 of the delay when nothing breaks, s", quantile(delays, 0.99), CALM_SECONDS)
+        self.expect("Redis subscriptions", await self._subscriptions(), 1)
+
+    async def all_is_lost(self) -> None:
+        """Nothing that a worker says is heard: PostgreSQL is asked in time."""
+        await self.ground.all_workers()
+        async with self.ground.lossy(1.0):
+            listeners, following = await self._follow(self.size.clients // 4, cuts=0, seconds=SHORT_SECONDS)
+            self.injected()
+            await self._expect_told(listeners, following)
+        delays = [delay for listener in listeners for delay in listener.delays]
+        self.at_most("p99 of the delay when nothing is announced, s", quantile(delays, 0.99), STORM_SECONDS)
+
+    async def storm(self) -> None:
+        await self.ground.all_workers()
+        size = self.size
+        async with self.ground.lossy(LOST_SHARE):
+            listeners, following = await self._follow(size.clients, cuts=size.cuts, seconds=size.job_seconds)
+            self.record.injected += size.clients * size.cuts
+            await self._break(following)
+            await self._expect_told(listeners, following)
+        delays = [delay for listener in listeners for delay in listener.delays]
+        self.note("p50 of the delay in the storm, s", quantile(delays, 0.5))
+        self.at_most("p99 of the delay in the storm, s", quantile(delays, 0.99), STORM_SECONDS)
+
+    async def _follow(self, clients: int, *, cuts: int, seconds: float) -> tuple[list[Listener], asyncio.Task[None]]:
+        """Jobs that all run at once, and their listeners."""
+        _allow_connections()
+        parts = round(SEGMENTS_A_SECOND * seconds)
+        jobs = await asyncio.gather(
+            *(self.ground.submit("steady", seconds=seconds, parts=parts) for _ in range(self.size.jobs))
+        )
+        listeners = [
+            Listener(self.ground.whole.url, jobs[n % len(jobs)], self._cuts(cuts, seconds)) for n in range(clients)
+        ]
+        return listeners, asyncio.create_task(_all(listeners))
+
+    def _cuts(self, cuts: int, seconds: float) -> list[float]:
+        return [self.chance.uniform(0.05, 2 * seconds / (cuts + 1)) for _ in range(cuts)]
+
+    async def _break(self, following: asyncio.Task[None]) -> None:
+        """Redis goes away and comes back, then the API is killed again and again, in the time that the jobs take."""
+        self.ground.redis_server.kill()
+        await asyncio.sleep(self.size.redis_away_seconds)  # the fault itself
+        self.ground.redis_server.restart()
+        self.injected()
+        for _ in range(self.size.api_kills):
+            await self.ground.answers()
+            await asyncio.sleep(self.chance.uniform(0.2, 2))  # somewhere in the stream
+            await asyncio.to_thread(self.ground.whole.kill, "api")
+            self.injected()
+
+    async def _expect_told(self, listeners: list[Listener], following: asyncio.Task[None]) -> None:
+        jobs = sorted({listener.job for listener in listeners})
+        self.expect("not terminal", len(await self.ground.all_end(jobs, patience=120)))
+        await asyncio.wait([following], timeout=UNTOLD_SECONDS)
+        following.cancel()
+        self.expect("ends missed", sum(not listener.ended for listener in listeners))
+        events, segments = await self._durable(jobs)
+        for listener in listeners:
+            due = [seq for seq in events[listener.job] if seq > listener.first_seq]
+            self._compare("changes of state", listener.states, due)
+            self._compare("segments", listener.segments, segments[listener.job])
+        asked = [listener.after_the_end for listener in listeners if listener.after_the_end is not None]
+        self.expect("streams that go on behind the end", sum(status != 204 for status in asked))
+        self.count("events told", sum(len(each.states) + len(each.segments) for each in listeners))
+
+    def _compare(self, what: str, told: Sequence[object], due: Sequence[object]) -> None:
+        self.expect(f"{what} missed", len(set(due) - set(told)))
+        self.expect(f"{what} doubled", len(told) - len(set(told)))
+        self.expect(f"{what} out of order", int(list(told) != sorted(told)))  # type: ignore[type-var]
+
+    async def _durable(self, jobs: list[UUID]) -> tuple[dict[UUID, list[int]], dict[UUID, list[tuple[int, int]]]]:
+        events: dict[UUID, list[int]] = {job: [] for job in jobs}
+        segments: dict[UUID, list[tuple[int, int]]] = {job: [] for job in jobs}
+        sql = self.ground.sql
+        for row in await sql.fetch(
+            "SELECT job_id, seq FROM job_events WHERE job_id = ANY($1::uuid[]) ORDER BY 2", jobs
+        ):
+            events[row["job_id"]].append(row["seq"])
+        asked = "SELECT job_id, fence, n FROM transcript_segments WHERE job_id = ANY($1::uuid[]) ORDER BY 2, 3"
+        for row in await sql.fetch(asked, jobs):
+            segments[row["job_id"]].append((row["fence"], row["n"]))
+        return events, segments
+
+    async def _subscriptions(self) -> int:
+        """Connections that listen to announcements: one for each API process."""
+        assert await so(self._has_one, within=10), "nobody listens"
+        return len([client for client in await self.ground.redis.client_list() if int(client["psub"])])
+
+    async def _has_one(self) -> bool:
+        return any(int(client["psub"]) for client in await self.ground.redis.client_list())
+
+
+async def _all(listeners: list[Listener]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for listener in listeners:
+            group.create_task(listener.follow())
+
+
+def _allow_connections() -> None:
+    """As many files as we may have: a thousand connections are more than the usual 1,024 leave room for."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
