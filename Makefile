@@ -30,6 +30,9 @@ format: .venv/.dev ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: .venv/.dev ## Every figure beside its anchor, in one table (about 25 minutes)
+	@$(BIN)/python -m bench
+
 bench-upload: .venv/.dev ## Uploads: throughput, memory and temporary files beside a bare sink (about 3 minutes)
 	@$(BIN)/python -m bench.upload
 
@@ -89,4 +92,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv-whisperx/.whisperx: requirements/whisperx.txt requirements/whisperx-overrides.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh whisperx
 
-.PHONY: help demo run test whisperx test-whisperx check format bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx chaos chaos-smoke simulate simulate-bugs ci-services lock
+.PHONY: help demo run test whisperx test-whisperx check format bench bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx chaos chaos-smoke simulate simulate-bugs ci-services lock

@@ -6,7 +6,6 @@ Every run has a process of its own, which reports the decoder's peak memory; for
 added to it.
 """
 
-import argparse
 import asyncio
 import json
 import resource
@@ -18,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import imageio_ffmpeg
+from rich.progress import Progress
 
-from bench.measure import Estimate, Goal, Line, Runs, abba, console, progress_bar, quantile, table
+from bench.measure import Estimate, Goal, Line, Runs, abba, present, quantile
 from media.decode import DecodeLimits, decode
 
 SPEED = Goal(0.9, "≥")
@@ -41,7 +41,7 @@ def plain_command(source: Path, target: Path) -> list[str]:
     return [ffmpeg, "-v", "error", "-nostdin", "-i", str(source), *form, str(target)]
 
 
-def measure(way: str, source: Path, target: Path) -> Run:
+def run(way: str, source: Path, target: Path) -> Run:
     imageio_ffmpeg.get_ffmpeg_exe()  # looks for ffmpeg once in a process; a worker has done that long ago
     before, own_before = (resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
     started = time.perf_counter()
@@ -56,7 +56,7 @@ def measure(way: str, source: Path, target: Path) -> Run:
     return Run(wall, cpu, (after.ru_maxrss + grown_kib) / 1024, (target.stat().st_size - 44) / 32_000)
 
 
-def measure_apart(way: str, source: Path) -> Run:
+def run_apart(way: str, source: Path) -> Run:
     target = source.with_name("sound.wav")
     command = [sys.executable, "-m", "bench.decode", "--one", way, str(source), str(target)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
@@ -65,7 +65,6 @@ def measure_apart(way: str, source: Path) -> Run:
 
 
 def make_silence(folder: Path, hours: float) -> Path:
-    print(f"making {hours:g} hours of silence as FLAC …", flush=True)
     source = folder / "silence.flac"
     silence = ["-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", str(hours * 3600)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *silence, str(source)], check=True)
@@ -73,42 +72,42 @@ def make_silence(folder: Path, hours: float) -> Path:
 
 
 def lines_of(runs: Runs[Run]) -> list[Line]:
+    hours = runs.ours[0].sound_seconds / 3600
     ours, anchor = (f"{quantile([run.wall_seconds for run in side]).value:.2f} s" for side in (runs.ours, runs.anchor))
     peak = max(run.peak_mib for run in runs.ours)
     return [
-        Line("speed", ours, anchor, runs.ratio(lambda run: 1 / run.wall_seconds), goal=SPEED),
+        Line(
+            f"speed, {hours:.1f} hours of sound", ours, anchor, runs.ratio(lambda run: 1 / run.wall_seconds), goal=SPEED
+        ),
         Line("   the same side again (A/A)", "", "", runs.noise(lambda run: 1 / run.wall_seconds)),
         Line("   processor time", "", "", runs.ratio(lambda run: run.cpu_seconds)),
         Line("peak memory", "", "", Estimate.exact(peak), "MiB", PEAK_MIB),
     ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=float, default=10, help="length of the silence")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of four runs")
-    parser.add_argument("--source", type=Path, help="decode this file instead")
-    parser.add_argument("--one", nargs=3, metavar=("WAY", "SOURCE", "TARGET"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        way, source, target = options.one
-        run = measure(way, Path(source), Path(target))
-        print(json.dumps({name: getattr(run, name) for name in Run.__slots__}))
-        return 0
+def measure(bar: Progress, *, hours: float = 10.0, rounds: int = 3, source: str = "") -> list[Line]:
+    """Hours of silence, or the recording `source`; rounds of four runs."""
     runs: Runs[Run] = Runs()
+    task = bar.add_task("decoding", total=4 * rounds + 1)
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source"
-        if options.source:
-            source.write_bytes(options.source.read_bytes())
+        recording = Path(folder) / "source"
+        if source:
+            recording.write_bytes(Path(source).read_bytes())
         else:
-            source = make_silence(Path(folder), options.hours)
-        with progress_bar() as bar:
-            task = bar.add_task("decoding", total=4 * options.rounds)
-            for side in abba(options.rounds):
-                runs.add(side, measure_apart("plain" if side == "anchor" else "ours", source))
-                bar.advance(task)
-    hours = runs.ours[0].sound_seconds / 3600
-    console().print(table(f"Decoding {hours:.1f} hours of sound beside the ffmpeg command", lines_of(runs)))
+            recording = make_silence(Path(folder), hours)
+        bar.advance(task)
+        for side in abba(rounds):
+            runs.add(side, run_apart("plain" if side == "anchor" else "ours", recording))
+            bar.advance(task)
+    return lines_of(runs)
+
+
+def main() -> int:
+    if sys.argv[1:2] != ["--one"]:
+        return present(__doc__, "Decoding beside the ffmpeg command", measure)
+    way, source, target = sys.argv[2:]
+    found = run(way, Path(source), Path(target))
+    print(json.dumps({name: getattr(found, name) for name in Run.__slots__}))
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import time
 from typing import Any, Self
+from uuid import UUID
 
 from redis.asyncio import Redis
 
@@ -26,10 +27,11 @@ class Ends:
 
     @classmethod
     @asynccontextmanager
-    async def heard_at(cls, url: str) -> AsyncIterator[Self]:
+    async def heard_at(cls, url: str, *jobs: UUID) -> AsyncIterator[Self]:
+        """Of all jobs, or of these and bare arq's alone: to hear of a thousand would cost what is to be measured."""
         ends = cls()
         async with Redis.from_url(url) as redis, redis.pubsub() as subscription:
-            await subscription.psubscribe(f"{CHANNEL}*", ENDED)
+            await subscription.psubscribe(ENDED, *(f"{CHANNEL}{job}" for job in jobs or ("*",)))
             ends._listening = asyncio.create_task(ends._listen(subscription))
             try:
                 yield ends

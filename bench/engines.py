@@ -19,12 +19,12 @@ from time import perf_counter
 from typing import Any
 
 import httpx
-import psutil  # type: ignore[import-untyped]
+import psutil
 from rich.progress import Progress
 
 from bench.measure import Goal, Line, console, progress_bar, quantile, table
+from bench.plugin import ROOT
 from bench.running import Running, running
-from bench.timed_jobs import ROOT
 from tests.support.servers import free_port
 
 RATE = 50

@@ -10,7 +10,6 @@ engine server alone. The overhead is measured inside the job (claim to commit, l
 walls of any two runs differ by more than that.
 """
 
-import argparse
 import asyncio
 import subprocess
 import sys
@@ -22,13 +21,14 @@ from time import perf_counter
 from uuid import UUID
 
 import imageio_ffmpeg
-import psutil  # type: ignore[import-untyped]
+import psutil
 from rich.progress import Progress
 
 from bench import stopwatch
 from bench.connection import Connection
-from bench.measure import Goal, Line, Runs, abba, console, progress_bar, quantile, table
-from bench.timed_jobs import ROOT, Bench, Job, prepared
+from bench.measure import Goal, Line, Runs, abba, present, quantile
+from bench.plugin import ROOT
+from bench.timed_jobs import Bench, Job, prepared
 from engines.contract import Hearing
 from engines.hosted import HostedEngine, HostedEngines
 from media.decode import Decoded, DecodeLimits, decode
@@ -172,21 +172,15 @@ def _cpu_seconds() -> float:
     return sum((each.user + each.system for each in times), 0.0)
 
 
-async def bench(rounds: int, long_rounds: int) -> None:
-    async with prepared() as running:
-        with progress_bar() as bar:
-            lines = [*await overhead(running, bar, rounds), *await long_jobs(running, bar, long_rounds)]
-        console().print(table("What the platform adds to a job", lines))
+async def _both_benches(bar: Progress, rounds: int, long_rounds: int) -> list[Line]:
+    async with prepared() as bench:
+        return [*await overhead(bench, bar, rounds), *await long_jobs(bench, bar, long_rounds)]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=150, help="rounds of two tiny jobs and two bare arq round trips")
-    parser.add_argument("--long-rounds", type=int, default=2, help="rounds of two long jobs and two direct calls")
-    options = parser.parse_args()
-    asyncio.run(bench(options.rounds, options.long_rounds))
-    return 0
+def measure(bar: Progress, *, rounds: int = 150, long_rounds: int = 2) -> list[Line]:
+    """Rounds of two tiny jobs and two bare arq round trips; of two long jobs and two direct calls."""
+    return asyncio.run(_both_benches(bar, rounds, long_rounds))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(present(__doc__, "What the platform adds to a job", measure))

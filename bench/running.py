@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from cli.embedded import Embedded, prepare
 from cli.platform import migrate
@@ -40,7 +40,10 @@ class Running:
 
 
 def _runs(process: psutil.Process, module: str) -> bool:
-    argv = process.cmdline()
+    try:
+        argv = process.cmdline()
+    except psutil.NoSuchProcess:  # one that has just ended
+        return False
     return "-m" in argv and argv[argv.index("-m") + 1] == module
 
 

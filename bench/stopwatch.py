@@ -1,4 +1,4 @@
-"""What `bench.job` has a worker load by entry point: engines that note their own wall time, and that of the decoder.
+"""What a worker loads by entry point: engines that note their own wall time, and that of the decoder.
 
 Each note is a line of JSON in the file that STOPWATCH_FILE names: what was timed, when it began (seconds since 1970),
 and for how many seconds we waited for it. A job's notes are there before its row says that it has ended.
@@ -6,13 +6,13 @@ and for how many seconds we waited for it. A job's notes are there before its ro
 
 import json
 import os
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any
 
+from bench.plugin import replace
 from config.settings import Settings
 from domain.capabilities import EngineReport
 from domain.transcript import Heard, Segment
@@ -20,19 +20,12 @@ from engines.contract import Engine, Hearing
 from engines.hosted import HostedEngine, HostedEngines
 from media.decode import decode
 
-ENTRY_POINTS = "[escriba.engines]\nstopwatch = bench.stopwatch:Stopwatch\n"
+SOURCE = "bench.stopwatch:Stopwatch"
 FILE = "STOPWATCH_FILE"
 
 NO_OP = "no-op"
 TIMED = "timed-sphinx"
-
-
-def install(folder: Path) -> None:
-    """Make `folder` a distribution that brings this module's engines, once it is on PYTHONPATH."""
-    described = folder / "escriba_bench-1.dist-info"
-    described.mkdir()
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: escriba-bench\nVersion: 1\n")
-    (described / "entry_points.txt").write_text(ENTRY_POINTS)
+TIMED_MODEL = "timed-model"
 
 
 class Stopwatch:
@@ -40,13 +33,11 @@ class Stopwatch:
 
     def __init__(self, settings: Settings) -> None:
         self._hosted = HostedEngines(settings)
-        original, timed = decode, _timed(decode)
-        for module in list(sys.modules.values()):
-            if vars(module).get("decode") is original:
-                vars(module)["decode"] = timed
+        replace(decode, _timed(decode))
 
     async def engines(self) -> Sequence[Engine]:
-        return [Timed(NO_OP, NoOp()), Timed(TIMED, HostedEngine(self._hosted, "sphinx"))]
+        sphinx, model = (HostedEngine(self._hosted, name) for name in ("sphinx", "bench-model"))
+        return [Timed(NO_OP, NoOp()), Timed(TIMED, sphinx), Timed(TIMED_MODEL, model)]
 
     async def close(self) -> None:
         await self._hosted.close()
@@ -83,7 +74,7 @@ class Timed:
                     ended = True
                 else:
                     yield item
-        _note("engine", began, waited)
+        note("engine", began, waited)
 
 
 def _timed(function: Any) -> Any:
@@ -92,11 +83,12 @@ def _timed(function: Any) -> Any:
         try:
             return await function(*args, **kwargs)
         finally:
-            _note("decode", began, perf_counter() - clock)
+            note("decode", began, perf_counter() - clock)
 
     return timed
 
 
-def _note(what: str, began: float, seconds: float) -> None:
+def note(what: str, began: float, seconds: float) -> None:
+    """Add a line to the notes."""
     with Path(os.environ[FILE]).open("a") as file:
         file.write(json.dumps({"what": what, "began": began, "seconds": seconds}) + "\n")

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import random
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,12 +17,11 @@ from arq.connections import ArqRedis
 from bench import bare_arq, stopwatch
 from bench.connection import Connection, form
 from bench.ends import Ends
+from bench.plugin import installed
 from bench.running import Running, running
-from cli.supervisor import Child
 from messaging.arq_queue import connect_arq
 from workers.main import POLL_SECONDS
 
-ROOT = Path(__file__).parent.parent
 SUBMIT = "/api/transcribe/jobs/transcribe"
 
 
@@ -46,6 +43,9 @@ class Job:
     ended: float
     decode: Note
     engine: Note
+    model: Note | None = None
+    """When it reached the model in the engine server's child, where that is a stub."""
+    load: Note | None = None
 
     @property
     def overhead(self) -> float:
@@ -100,20 +100,11 @@ async def _at_any_moment() -> None:
 
 @asynccontextmanager
 async def prepared() -> AsyncIterator[Bench]:
-    with tempfile.TemporaryDirectory(prefix="escriba-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="escriba-bench-") as folder, installed(stopwatch.SOURCE) as found:
         notes = Path(folder) / "notes"
-        stopwatch.install(Path(folder))
-        environ = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "WORKERS_COUNT": "1", stopwatch.FILE: str(notes)}
-        async with running(environ) as platform:
+        async with running({**found, "WORKERS_COUNT": "1", stopwatch.FILE: str(notes)}) as platform:
             redis = platform.embedded.settings.redis
-            await platform.supervisor.start(
-                Child(
-                    "bare-arq",
-                    [sys.executable, "-m", "bench.bare_arq"],
-                    {"REDIS_URL": redis.url.get_secret_value()},
-                    cwd=ROOT,
-                )
-            )
+            await platform.supervisor.start(bare_arq.child(redis))
             arq = connect_arq(redis)
             try:
                 async with Ends.heard_at(redis.url.get_secret_value()) as ends:

@@ -6,7 +6,6 @@ The API is the real process over PostgreSQL, Redis and a store in a folder; no w
 same form by sendfile. The sink writes nothing; the API makes every recording durable (fsync) before it answers.
 """
 
-import argparse
 import asyncio
 import os
 import socket
@@ -20,11 +19,11 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from rich.progress import Progress
 
 from bench.connection import Connection, form
-from bench.measure import Estimate, Goal, Line, Runs, abba, console, progress_bar, table
+from bench.measure import Estimate, Goal, Line, Runs, abba, present
 from bench.running import Running, running
 from cli.supervisor import Child, until_answers
 
@@ -147,30 +146,24 @@ def lines_of(runs: dict[int, Runs[float]], watch: Watch) -> list[Line]:
     return lines
 
 
-async def bench(rounds: int) -> None:
+async def _bench(bar: Progress, rounds: int) -> list[Line]:
     async with running(workers=False) as platform:
         with tempfile.NamedTemporaryFile(prefix="escriba-bench-") as file:
             file.write(form(os.urandom(RECORDING_BYTES)))
             file.flush()
-            home = platform.embedded.home
+            home, body = platform.embedded.home, Path(file.name)
             watch = Watch(platform.process("api"), known=[home / "objects", home / "logs"])
-            with progress_bar() as bar:
-                runs = {
-                    at_once: await compare(
-                        platform, watch, Path(file.name), at_once=at_once, rounds=more * rounds, bar=bar
-                    )
-                    for at_once, more in AT_ONCE.items()
-                }
-            console().print(table("Uploads of 100 MB beside a bare sink that also hashes", lines_of(runs, watch)))
+            runs = {
+                at_once: await compare(platform, watch, body, at_once=at_once, rounds=more * rounds, bar=bar)
+                for at_once, more in AT_ONCE.items()
+            }
+            return lines_of(runs, watch)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6, help="rounds of four runs for each number at once")
-    options = parser.parse_args()
-    asyncio.run(bench(options.rounds))
-    return 0
+def measure(bar: Progress, *, rounds: int = 6) -> list[Line]:
+    """Rounds of four runs for each number at once."""
+    return asyncio.run(_bench(bar, rounds))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(present(__doc__, "Uploads of 100 MB beside a bare sink that also hashes", measure))

@@ -90,9 +90,18 @@ class RedisEvents:
                 self._idle.set()
 
     async def _send(self, batch: list[Event]) -> None:
-        for event in batch:
-            keys = [status_key(event.job_id), f"{CHANNEL}{event.job_id}"]
-            await self._script(keys=keys, args=[event.to_json(), event.fence or 0, event.type, self._ttl])
+        if len(batch) == 1:  # a pipeline first asks whether the script is there: one way more, worth it for two or more
+            await self._keep_and_publish(batch[0], self._redis)
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for event in batch:
+                await self._keep_and_publish(event, pipe)
+            await pipe.execute()
+
+    async def _keep_and_publish(self, event: Event, client: Redis) -> None:
+        keys = [status_key(event.job_id), f"{CHANNEL}{event.job_id}"]
+        args = [event.to_json(), event.fence or 0, event.type, self._ttl]
+        await self._script(keys=keys, args=args, client=client)
 
     async def latest(self, job_id: UUID) -> Event | None:
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 from time import monotonic
 from typing import Self
 
@@ -15,6 +16,8 @@ from services.attempts import Attempt, Numbered
 from services.platform import Platform
 
 KEEP_EVERY_SECONDS = 1.0
+GATHER_SECONDS = 0.1
+"""What comes within it is kept in one transaction; a job that is over by then keeps its segments with its end."""
 ANNOUNCE_EVERY_SECONDS = 0.25
 ETA_BASIS = (3.0, 0.05)
 """Seconds of work and share of the audio before an estimate is worth showing."""
@@ -45,7 +48,7 @@ class Recorder:
         self._kept = 0
         self._progress = Progress(stage="transcribe", done=0, total=seconds)
         self._keeping = asyncio.Lock()
-        self._began = self._announced = monotonic()
+        self._began, self._announced = monotonic(), -inf
         self._engine_began: float | None = None
         self._engine_ended: float | None = None
         self._news = asyncio.Event()
@@ -124,9 +127,10 @@ class Recorder:
     async def _keep_up(self) -> None:
         while True:
             await self._news.wait()
+            await asyncio.sleep(GATHER_SECONDS)
             self._news.clear()
             await self._keep()
-            await asyncio.sleep(KEEP_EVERY_SECONDS)
+            await asyncio.sleep(KEEP_EVERY_SECONDS - GATHER_SECONDS)
 
     async def _keep(self) -> None:
         async with self._keeping:

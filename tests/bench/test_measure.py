@@ -1,12 +1,13 @@
 """What the benches say of their figures: fair turns, honest intervals, and no verdict where nothing was shown."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from bench.measure import Estimate, Goal, Line, Runs, Verdict, abba, number, quantile, table
+from bench.measure import Estimate, Goal, Line, Runs, Verdict, abba, markdown, number, quantile, slope, table
 
 
 def runs_of(anchor: list[float], ours: list[float]) -> Runs[float]:
@@ -57,6 +58,23 @@ def test_a_quantile_is_the_one_asked_for() -> None:
     assert (quantile(values).value, quantile(values, 0.99).value) == (50, 99)
 
 
+def test_a_slope_is_how_much_comes_with_each_step() -> None:
+    noise = np.random.default_rng(7).normal(0, 20, 40)
+    grown = slope([(25.0 * n, 1000 + 3 * 25.0 * n + noise[n]) for n in range(40)])
+    assert grown.low < 3 < grown.high
+    assert grown.value == pytest.approx(3, abs=0.1)
+
+
+def test_what_goes_up_and_down_by_itself_has_no_slope_that_was_shown() -> None:
+    walk = np.cumsum(np.random.default_rng(7).choice([-1, 1], 40))
+    grown = slope([(float(n), 100.0 * (n % 2) + float(walk[n])) for n in range(40)])
+    assert grown.low < 0 < grown.high
+
+
+def test_a_ratio_of_two_figures_is_as_unsure_as_both() -> None:
+    assert Estimate(10, 8, 12).over(Estimate(5, 4, 6)) == Estimate(2, 8 / 6, 3)
+
+
 def test_two_readers_of_one_run_get_the_same_interval() -> None:
     assert quantile([1.0, 2.0, 4.0, 8.0]) == quantile([1.0, 2.0, 4.0, 8.0])
 
@@ -93,11 +111,26 @@ def test_a_line_shows_figure_spread_goal_and_verdict() -> None:
 
 
 def test_numbers_keep_three_digits_that_count() -> None:
-    assert [number(value) for value in (0, 0.123, 1.236, 12.34, 123.4, 12345.6)] == [
+    assert [number(value) for value in (0, 0.0123, 0.123, 1.236, 12.34, 123.4, 12345.6)] == [
         "0",
+        "0.012",
         "0.12",
         "1.24",
         "12.3",
         "123",
         "12,346",
     ]
+
+
+def test_a_heading_shows_no_verdict() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table("a bench", [Line("G2  jobs a second", "load 0.3", "took 0:01:30")]))
+    heading = re.split(r" {2,}", console.export_text().splitlines()[-3].strip())
+    assert heading == ["G2", "jobs a second", "load 0.3", "took 0:01:30"]
+
+
+def test_a_document_gets_the_same_figures() -> None:
+    speed = Line("speed", "380 MiB/s", "400 MiB/s", Estimate(0.95, 0.91, 1.02), goal=Goal(0.75, "≥"))
+    *_, heading, row = markdown([Line("G5  Uploads", "load 0.3", "took 0:03:00"), speed]).splitlines()
+    assert heading == "| G5  Uploads | load 0.3 | took 0:03:00 |  |  |  |  |"
+    assert row == "| speed | 380 MiB/s | 400 MiB/s | 0.95 × | 0.91 … 1.02 | ≥ 0.75 × | pass |"

@@ -42,7 +42,7 @@ async def seconds_of(
         async with recorder:
             called = now
             if given is not None:
-                recorder.go_on_from(given)
+                recorder.begin("scripted", None, given)
             for after, heard in told:
                 now = called + after
                 await recorder.take(heard)
