@@ -15,7 +15,7 @@ from domain.capabilities import EngineReport
 from domain.errors import EngineFailed, EngineSilent
 from domain.transcript import Heard
 from engines.contract import Hearing
-from engines.wire import PULSE_SECONDS, Done, Event, Failure, Queued, Said, Working, encode, parse_event
+from engines.wire import LONGEST_LINE, PULSE_SECONDS, Done, Event, Failure, Queued, Said, Working, encode, parse_event
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ FRESH_SECONDS = 0.5
 job that begins. A change is seen that much later, so it is a small part of the five seconds that it may take."""
 
 READ_BYTES = 1 << 20
+
+_STRANGE = "the engine server says what this version does not understand: run the same version on both sides"
 
 _REPORTS = TypeAdapter(list[EngineReport])
 
@@ -120,20 +122,20 @@ class HostedEngines:
 
     async def _events(self, response: httpx.Response) -> AsyncGenerator[Event]:
         """What the server says, up to Done. Raises EngineFailed, also for what it reports and for an early end."""
-        lines = response.aiter_lines()
         loop = asyncio.get_running_loop()
         patience = self._settings.silence_timeout_seconds
         deadline = loop.time() + patience
-        while (event := await _next_event(lines, deadline, patience)) is not None:
-            if isinstance(event, Failure):
-                raise event.to_error()
-            if isinstance(event, Done):
-                return
-            if isinstance(event, Queued):
-                deadline = float("inf")  # waiting for others is no silence of the engine
-            elif not isinstance(event, Working) or deadline == float("inf"):
-                deadline = loop.time() + patience
-            yield event
+        async with aclosing(_lines(response)) as lines:
+            while (event := await _next_event(lines, deadline, patience)) is not None:
+                if isinstance(event, Failure):
+                    raise event.to_error()
+                if isinstance(event, Done):
+                    return
+                if isinstance(event, Queued):
+                    deadline = float("inf")  # waiting for others is no silence of the engine
+                elif not isinstance(event, Working) or deadline == float("inf"):
+                    deadline = loop.time() + patience
+                yield event
         raise EngineFailed("the engine server ended in the middle of a job; it may be starting again", retryable=True)
 
 
@@ -159,7 +161,23 @@ async def _body(hearing: Hearing, audio: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def _next_event(lines: AsyncIterator[str], deadline: float, patience: float) -> Event | None:
+async def _lines(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """Split at newlines alone: httpx's own lines also end at U+2028 and the like, which JSON has as they are.
+
+    Raises EngineFailed for a line over LONGEST_LINE.
+    """
+    begun = bytearray()
+    async for chunk in response.aiter_bytes():
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield bytes(begun + end)
+            begun.clear()
+        begun += rest
+        if len(begun) > LONGEST_LINE:
+            raise EngineFailed(_STRANGE, retryable=True)
+
+
+async def _next_event(lines: AsyncIterator[bytes], deadline: float, patience: float) -> Event | None:
     """None at the end of the stream."""
     try:
         async with asyncio.timeout_at(deadline):
@@ -170,5 +188,4 @@ async def _next_event(lines: AsyncIterator[str], deadline: float, patience: floa
     try:
         return None if line is None else parse_event(line)
     except ValidationError as error:
-        strange = "the engine server says what this version does not understand: run the same version on both sides"
-        raise EngineFailed(strange, retryable=True) from error
+        raise EngineFailed(_STRANGE, retryable=True) from error

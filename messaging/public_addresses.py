@@ -7,6 +7,8 @@ resolver that says something else a moment later is not asked.
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpcore
@@ -40,6 +42,10 @@ NOT_PUBLIC = tuple(
 )
 """Besides what `ipaddress` knows: special-purpose registries of IANA, read 2026-11-20."""
 
+_LOOK_UPS = ThreadPoolExecutor(32, thread_name_prefix="look-up")
+"""A look-up cannot be broken off, and whoever owns a name can have its servers dawdle: on asyncio's own few threads a
+handful of such names would hold up all that reads files there."""
+
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """May a stranger have us connect to `address`?"""
@@ -53,8 +59,10 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
+    """May take as long as the slowest name server; whoever asks has a limit of their own."""
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
     except (OSError, UnicodeError):  # UnicodeError: a label that IDNA cannot spell
         return []
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -1,12 +1,13 @@
 """Which URLs may be webhooks. One strict reading, so that what was checked is what is called."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Self
 
 from config.settings import WebhookSettings
-from domain.errors import WebhookUrlRefused
+from domain.errors import WebhookHostUnknown, WebhookUrlRefused
 from messaging.public_addresses import Resolve, addresses_of, system_resolver
 
 LONGEST = 2048
@@ -52,9 +53,13 @@ class WebhookUrl:
 
 
 async def check(url: str, settings: WebhookSettings, *, resolve: Resolve = system_resolver) -> None:
-    """Raises WebhookUrlRefused, WebhookHostUnknown."""
+    """Raises WebhookUrlRefused, WebhookHostUnknown: also for a name whose servers do not answer in time."""
     parsed = WebhookUrl.parse(url, settings)
-    await addresses_of(parsed.host, parsed.port, resolve=resolve, allow_private=settings.allow_private)
+    try:
+        async with asyncio.timeout(settings.connect_timeout_seconds):
+            await addresses_of(parsed.host, parsed.port, resolve=resolve, allow_private=settings.allow_private)
+    except TimeoutError as error:
+        raise WebhookHostUnknown from error
 
 
 def _what_is_wrong(url: str) -> str:

@@ -193,7 +193,9 @@ class Pool:
     async def _settle(self, slot: _Slot) -> None:
         if slot.evicted is not None:
             await slot.evicted.end()
-        if slot.process is None or not await slot.process.settle():
+        # As long as a client that waits for the model: its own patience has the same setting.
+        patience = self._settings.silence_timeout_seconds
+        if slot.process is None or not await slot.process.settle(patience=patience):
             del self._slots[slot.key]
             self._give_turns()
         else:

@@ -97,14 +97,15 @@ class ModelProcess:
                 await tell(event)
         self._state = "idle"
 
-    async def settle(self) -> bool:
+    async def settle(self, *, patience: float) -> bool:
         """After a job was dropped at any point: is the model still usable? Ends the work within a second.
 
-        A model that is being loaded goes on, so that the download a job began is not lost with the job.
+        A model that is being loaded goes on, so that the download a job began is not lost with the job; one that says
+        nothing for `patience` seconds hangs, and is ended.
         """
         if self._state == "loading":
-            with suppress(EngineFailed):
-                await self.load(_ignore)
+            with suppress(EngineFailed, TimeoutError):
+                await self._load_unheeded(patience)
         elif self._state == "hearing":
             await self._cancel()
         if self.alive and self._state == "idle":
@@ -121,6 +122,17 @@ class ModelProcess:
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    async def _load_unheeded(self, patience: float) -> None:
+        """`load` with nobody there to lose patience. Raises EngineFailed, TimeoutError."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(patience) as limit:
+
+            async def tell(event: Event) -> None:
+                if isinstance(event, Said):
+                    limit.reschedule(loop.time() + patience)
+
+            await self.load(tell)
 
     async def _cancel(self) -> None:
         with suppress(TimeoutError):
@@ -173,7 +185,3 @@ def describe_exit(status: int) -> str:
     if status < 0:
         return f"crashed in native code ({signal.Signals(-status).name}); its log may have more"
     return f"ended by itself (exit status {status}); its log may have more"
-
-
-async def _ignore(event: Event) -> None:
-    """Nobody waits for this any more."""

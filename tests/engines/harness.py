@@ -148,6 +148,10 @@ STRANGER = '''
 
         @classmethod
         def load(cls, settings, model, on_download):
+            """Hangs while somebody holds the other end of a pipe among the models."""
+            pipe = settings.models_dir / "pipe"
+            if pipe.exists():
+                pipe.read_bytes()
             return cls()
 
         def transcribe(self, audio, hearing):
@@ -158,7 +162,7 @@ STRANGER = '''
             while deed == "chatter":
                 yield Progress(stage="transcribe", done=0, total=hearing.audio_seconds)
             getattr(self, deed)(hearing.options)
-            yield Segment(start=0.1, end=0.2, text="and after")
+            yield Segment(start=0.1, end=0.2, text=hearing.options.get("say", "and after"))
             yield Progress(stage="transcribe", done=hearing.audio_seconds, total=hearing.audio_seconds)
 
         def none(self, options):

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -279,6 +280,29 @@ def test_a_word_goes_to_the_windows_whose_middle_is_near() -> None:
     # Windows 2 to 5 lie over the last word: two of each person, but the next middles are those of the second.
     segments = [Segment(start=0, end=1, text="w"), Segment(start=2.25, end=2.35, text="w")]
     assert [segment.speaker_tag for segment in tell_apart(segments, map(speakers.label, segments))] == [0, 1]
+
+
+def test_the_length_of_a_segment_costs_no_memory() -> None:
+    """Ten hours without a word's time, as some engines give them."""
+    starts = np.arange(0, 36_000, 0.4)
+    voices = Voices(starts, starts + 1.6, np.empty((len(starts), 0), np.float32))
+    speakers = Speakers(voices, np.tile(np.array([0.4, 0.6], np.float32), (len(starts), 1)))
+    tracemalloc.start()
+    try:
+        assert speakers.label(Segment(start=0, end=36_000, text="w")).most == "1"
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_who_speaks_does_not_depend_on_how_much_is_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    speakers = Speakers(voices_of([0] * 100), random.random((100, 50), np.float32))
+    starts, lengths = random.uniform(0, 60, 300), random.uniform(0, 40, 300)
+    segments = [Segment(start=start, end=end, text="w") for start, end in zip(starts, starts + lengths, strict=True)]
+    whole = [speakers.label(segment) for segment in segments]
+    monkeypatch.setattr("engines.server.models.diarizer_clusters._MOMENTS_AT_ONCE", 7)
+    assert [speakers.label(segment) for segment in segments] == whole
 
 
 @st.composite

@@ -29,6 +29,23 @@ async def test_an_engine_that_says_nothing_for_too_long_is_given_up_and_ended(
         assert text_of(await hear(engine, recording.path, deed("none"))).endswith("and after")
 
 
+async def test_what_unicode_takes_for_the_end_of_a_line_is_text_like_any_other(
+    server: EngineServer, recording: Recording
+) -> None:
+    said = "one\u2028two\u2029three\x85four\x0bfive\x0csix\x1cseven\r\neight\nnine"
+    async with server.engine("stranger") as engine:
+        assert text_of(await hear(engine, recording.path, deed("none", say=said))).endswith(said)
+
+
+async def test_a_line_without_an_end_is_not_waited_for_in_memory(
+    server: EngineServer, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.hosted.LONGEST_LINE", 1000)
+    async with server.engine("stranger") as engine:
+        with pytest.raises(EngineFailed, match="does not understand"):
+            await hear(engine, recording.path, deed("none", say="x" * 5_000_000))
+
+
 async def test_waiting_for_others_is_no_silence(server: EngineServer, recording: Recording, pipe: Path) -> None:
     async with (
         server.engine("stranger") as engine,

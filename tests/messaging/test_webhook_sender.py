@@ -5,12 +5,14 @@ import base64
 import shutil
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from standardwebhooks import WebhookVerificationError
@@ -264,6 +266,27 @@ async def test_a_name_that_leads_to_a_private_address_is_refused(address: str) -
 async def test_a_name_that_is_unknown_is_refused_as_such() -> None:
     with pytest.raises(WebhookHostUnknown):
         await webhook_url.check("https://hooks.example/", STRICT, resolve=resolving([]))
+
+
+async def test_name_servers_that_dawdle_hold_up_neither_the_caller_nor_other_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+
+    def dawdle(*_args: Any, **_kwargs: Any) -> list[Any]:
+        answered.wait()
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", dawdle)
+    hasty = WebhookSettings(connect_timeout_seconds=0.05)
+    try:
+        async with asyncio.timeout(30):
+            checks = [webhook_url.check("https://hooks.example/", hasty) for _ in range(100)]
+            outcomes = await asyncio.gather(*checks, return_exceptions=True)
+            await asyncio.to_thread(lambda: "asyncio's own threads are free")
+    finally:
+        answered.set()
+    assert {type(outcome) for outcome in outcomes} == {WebhookHostUnknown}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.transcript import Segment, Span
-from engines.server.models.diarizer_voices import Array, Voices
+from engines.contract import SAMPLE_RATE_HZ
+from engines.server.models.diarizer_voices import FRAME_SAMPLES, WINDOW_FRAMES, Array, Seconds, Voices
 from engines.server.models.speakers import SaidBy
 
 APART = 0.38
@@ -31,6 +32,12 @@ _MOMENT_SECONDS = 0.1
 
 _SHARPNESS = 0.2
 """How much the middle of a window counts more than its edges: the standard deviation, in lengths of the window."""
+
+_MOMENTS_AT_ONCE = 1_000
+"""That are compared with the windows near them: a matrix of 2 MB, however long the span."""
+
+_NEAR_SECONDS = WINDOW_FRAMES * FRAME_SAMPLES / SAMPLE_RATE_HZ
+"""The length of the longest window. One that ends so far from a moment counts 6e-13 there, or less: nothing."""
 
 Labels = npt.NDArray[np.int32]
 
@@ -75,11 +82,19 @@ class Speakers:
             before = span.start - ends[first - 1] if first > 0 else np.inf
             after = starts[first] - span.end if first < len(starts) else np.inf
             return int(self.likeness[first - 1 if before <= after else first].argmax())
-        over = slice(first, last)
         moments = np.linspace(span.start, span.end, 2 + int((span.end - span.start) / _MOMENT_SECONDS))
-        middles, lengths = (starts[over] + ends[over]) / 2, ends[over] - starts[over]
-        distances = (moments[:, None] - middles) / (_SHARPNESS * lengths)
-        return int((np.exp(-(distances**2) / 2).sum(axis=0) @ self.likeness[over]).argmax())
+        heard = np.zeros(self.likeness.shape[1])
+        for block in np.array_split(moments, 1 + moments.size // _MOMENTS_AT_ONCE):
+            near = np.searchsorted(ends, block[0] - _NEAR_SECONDS), np.searchsorted(starts, block[-1] + _NEAR_SECONDS)
+            heard += self._heard_at(block, slice(max(first, int(near[0])), min(last, int(near[1]))))
+        return int(heard.argmax())
+
+    def _heard_at(self, moments: Seconds, over: slice) -> Seconds:
+        """How much of each speaker, by the windows `over`: (speakers,)."""
+        starts, ends = self.voices.starts[over], self.voices.ends[over]
+        distances = (moments[:, None] - (starts + ends) / 2) / (_SHARPNESS * (ends - starts))
+        weights: Seconds = np.exp(-(distances**2) / 2).sum(axis=0)
+        return weights @ self.likeness[over]
 
 
 def _groups(vectors: Array, least: int, most: int, apart: float) -> list[Array]:
