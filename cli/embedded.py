@@ -182,7 +182,9 @@ class _Plan:
         data = server.make_cluster(place)
         postgres.end_predecessors(data)
         server.set_up(data, {role: self.secrets[role] for role in postgres.ROLES})
-        pools = settings.database.pool_size * (settings.workers.count + settings.api.workers)
+        pools = (
+            settings.worker_connections * settings.workers.count + settings.database.pool_size * settings.api.workers
+        )
         return server.child(data, self.ports["postgres"], {"max_connections": str(max(100, pools + 20))})
 
     def _engine_servers(self, env: Mapping[str, str]) -> Iterator[Child]:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, case, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import outbox
@@ -347,9 +348,11 @@ def _counted(segments: Rows) -> dict[str, int]:
 
 
 async def _keep(session: AsyncSession, job: Job, segments: Rows) -> None:
+    """Segments may be said again: by a writer that never heard of its commit."""
     about = {"job_id": job.id, "fence": job.fence, "owner": job.owner}
     if segments:
-        await session.execute(insert(Segment), [{**about, "n": n, "segment": segment} for n, segment in segments])
+        once = postgresql.insert(Segment).on_conflict_do_nothing(index_elements=["job_id", "fence", "n"])
+        await session.execute(once, [{**about, "n": n, "segment": segment} for n, segment in segments])
 
 
 async def postpone(session: AsyncSession, job_id: UUID, *, message: str, delay: timedelta) -> Job | None:

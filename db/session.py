@@ -7,6 +7,7 @@ from typing import Any, Self
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from config.settings import DatabaseSettings
@@ -33,7 +34,8 @@ def async_url(url: str) -> str:
 class Sessions:
     """Hands out transactions. `async with sessions.begin() as session:` commits at its end, or rolls back on an error.
 
-    Raises DatabaseUnavailable where PostgreSQL cannot be reached: then nothing, or everything, was committed.
+    Raises DatabaseUnavailable where PostgreSQL cannot be reached, or no connection of the pool has come free for 30 s:
+    then nothing, or everything, was committed.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -94,7 +96,7 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OSError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError) as error:
+    except (OSError, PoolTimeoutError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError) as error:
         raise DatabaseUnavailable from error
     except DBAPIError as error:
         if _is_away(error):

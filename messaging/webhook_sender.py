@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 import certifi
 import httpcore
 
-from config.settings import WebhookSettings
+from config.webhook_settings import WebhookSettings
 from domain.errors import WebhookUrlRefused
 from messaging.public_addresses import GuardedBackend, Resolve, system_resolver
 from messaging.transport import Envelope, Outcome

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Self
 
-from config.settings import WebhookSettings
+from config.webhook_settings import WebhookSettings
 from domain.errors import WebhookHostUnknown, WebhookUrlRefused
 from messaging.public_addresses import Resolve, addresses_of, system_resolver
 

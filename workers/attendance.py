@@ -20,7 +20,7 @@ class Attendance:
         self._free = asyncio.Semaphore(platform.settings.workers.max_concurrent_jobs)
         self._attempts: set[asyncio.Task[None]] = set()
         self._in_hand: set[UUID] = set()
-        self._quarantine = Quarantine()
+        self._quarantine = Quarantine(platform)
         self._draining = False
 
     async def attend(self, job_id: UUID) -> None:

@@ -31,6 +31,7 @@ LONGEST_ATTEMPT_SECONDS = 7 * 24 * 3600
 """arq's own limit, out of the way: the deadline in the row is the one that counts."""
 
 RECONNECT_SECONDS = 0.5
+HAND_BACK_SECONDS = 1.0
 POLL_SECONDS = 0.05
 """How often Redis is asked: 31 ms to pick a job up, 0.9 % of a core when idle (measured)."""
 
@@ -43,11 +44,17 @@ async def run(settings: Settings, *, ready_fd: int | None) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     registry = Registry.load(settings)
     with workspace.hold(settings.media.work_dir) as work_dir:
-        async with open_platform(settings, application="worker") as platform:
+        async with open_platform(with_connections(settings), application="worker") as platform:
             try:
                 await _serve(workspace.working_in(platform, work_dir), registry, worker, stop, ready_fd)
             finally:
                 await registry.close()
+
+
+def with_connections(settings: Settings) -> Settings:
+    """The same settings, with connections for as many jobs as are attended to at once, where there would be too few."""
+    database = settings.database.model_copy(update={"pool_size": settings.worker_connections})
+    return settings.model_copy(update={"database": database})
 
 
 async def _serve(
@@ -64,6 +71,7 @@ async def _serve(
         _say_ready(reporter, ready_fd),
     ]
     tasks = [asyncio.create_task(duty) for duty in duties]
+    broken = _stop_where_one_breaks(tasks, stop)
     await stop.wait()
     log.info("worker %s drains", worker)
     await reporter.withdraw()
@@ -71,7 +79,31 @@ async def _serve(
     await asyncio.gather(attendance.drain(grace), relay.drain(grace))
     await _end(tasks)
     with contextlib.suppress(Exception):
-        await upkeep.hand_back_duties(platform, holder=worker)
+        async with asyncio.timeout(HAND_BACK_SECONDS):
+            await upkeep.hand_back_duties(platform, holder=worker)
+    if broken:
+        raise broken[0]
+
+
+def _stop_where_one_breaks(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> list[BaseException]:
+    """Have the process end in good order, and another be started, where a duty ends: nobody else would do it.
+
+    Returns the reasons, which are there once all is over.
+    """
+    broken: list[BaseException] = []
+
+    def look(task: asyncio.Task[None]) -> None:
+        if stop.is_set():
+            return
+        error = asyncio.CancelledError("a duty was cancelled") if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("a duty of the worker broke off (%s): it drains and ends", type(error).__name__)
+            broken.append(error)
+            stop.set()
+
+    for task in tasks:
+        task.add_done_callback(look)
+    return broken
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
@@ -103,9 +135,11 @@ async def _listen(platform: Platform, attendance: Attendance, stop: asyncio.Even
             await arq.main()
         except (RedisError, OSError) as error:
             log.warning("redis is away (%s); running jobs go on", type(error).__name__)
+        except Exception:
+            log.exception("listening to redis broke off; running jobs go on")
         finally:
             picking.cancel()
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(Exception):
                 await arq.pool.aclose(close_connection_pool=True)
         await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -40,6 +40,9 @@ BEATS_PER_LEASE = 5
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
+RELEASE_SECONDS = 3.0
+"""How long giving a job back may take: a drain ends soon even while PostgreSQL is away."""
+
 
 class NotOurs(Exception):
     """The attempt must stop: its lease is gone, its owner wishes it cancelled, or its time is up."""
@@ -94,9 +97,7 @@ async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any
     except NotOurs as end:
         await _stop(platform, attempt, end.standing)
     except asyncio.CancelledError:
-        await asyncio.shield(
-            _persist(lambda: attempts.release(platform, attempt, reason="the worker shut down"), lenient=True)
-        )
+        await asyncio.shield(_give_back(platform, attempt))
         raise
     except EscribaError as error:
         log.warning("the attempt failed: %s", error.code)
@@ -108,6 +109,14 @@ async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any
             "an unexpected error ended the attempt; the operator's log has it under this job's id"
         )
         await _persist(lambda: attempts.fail(platform, attempt, unforeseen, retryable=True), lenient=True)
+
+
+async def _give_back(platform: Platform, attempt: Attempt) -> None:
+    try:
+        async with asyncio.timeout(RELEASE_SECONDS):
+            await _persist(lambda: attempts.release(platform, attempt, reason="the worker shut down"), lenient=True)
+    except TimeoutError:
+        log.warning("the job could not be given back: it goes to others once its lease has run out")
 
 
 async def _stop(platform: Platform, attempt: Attempt, standing: Standing) -> None:

@@ -61,3 +61,14 @@ async def test_what_is_done_is_there_for_others(way: Way, sessions: Sessions, se
     async with other.begin() as session:
         assert await session.scalar(text("SELECT holder FROM duties WHERE name = :name"), name) == "me"
     await other.close()
+
+
+async def test_a_pool_that_is_used_up_is_as_a_database_that_is_away(
+    way: Way, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions.engine.pool, "_timeout", 0.05)
+    async with way(sessions) as session:
+        await session.execute(text("SELECT 1"))
+        with pytest.raises(DatabaseUnavailable):
+            async with way(sessions) as another:
+                await another.execute(text("SELECT 1"))

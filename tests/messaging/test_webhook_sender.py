@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from config.settings import WebhookSettings
+from config.webhook_settings import WebhookSettings
 from domain.errors import WebhookHostUnknown, WebhookUrlRefused
 from messaging import webhook_url
 from messaging.public_addresses import Resolve, is_public

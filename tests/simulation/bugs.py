@@ -67,8 +67,8 @@ BUGS: tuple[Patch, ...] = (
     ),
     Patch(
         "hints-are-believed",
-        "services.following:_follows",
-        "event.seq <= cursor.seq + 1",
+        "services.following:Position.after",
+        "event.seq <= self.seq + 1",
         "event.seq > 0",
         "an announcement behind one that was lost is told in its place",
     ),

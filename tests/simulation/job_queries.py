@@ -216,4 +216,7 @@ async def _end(session: Transaction, row: JobRow | None, heard: Mapping[str, Any
 async def _keep(session: Transaction, row: JobRow, segments: Segments) -> None:
     if segments:
         await session.statement()
-        session.put((*(session.get("segments", row.id, row.fence) or ()), *segments), "segments", row.id, row.fence)
+        kept = session.get("segments", row.id, row.fence) or ()
+        numbers = {n for n, _ in kept}
+        anew = (each for each in segments if each[0] not in numbers)
+        session.put((*kept, *anew), "segments", row.id, row.fence)

@@ -125,11 +125,15 @@ class Unasked:
 class Cell:
     """In place of `workers.quarantine.Quarantine`: another process, which ends when this one does."""
 
-    def __init__(self) -> None:
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
         self._door = asyncio.Lock()
 
     async def attempt(self, job_id: UUID) -> None:
         world = here()
+        if self._door.locked():
+            await attempts.postpone(self._platform, job_id, reason="waiting to be tried alone")
+            return
         async with self._door:
             child = world.start(f"{PROCESS.get().name}/alone-{len(world.processes)}", "alone")
             ended = asyncio.Event()
