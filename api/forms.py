@@ -3,15 +3,15 @@
 import json
 import math
 import re
-import unicodedata
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from domain.errors import Invalid
 from domain.lifecycle import JobOptions
+from domain.text import IS_PLAIN, plain
 from services.submission import LONGEST_KEPT_SECONDS, Submission
 
 LONGEST_FILENAME = 255
@@ -24,13 +24,6 @@ LONGEST_OPTIONS = 16_384
 DEEPEST_OPTIONS = 4
 LONGEST_INTEGER = 15
 """Digits: beyond 2**53, JSON's readers differ (RFC 8259, section 6)."""
-
-
-def _plain(text: str) -> str:
-    # A surrogate comes from JSON's \ud800 alone; neither it nor a NUL can be stored.
-    if any(unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\t" for sign in text):
-        raise ValueError("control characters are not taken")
-    return text
 
 
 def _read_options(said: object) -> object:
@@ -68,7 +61,7 @@ def _refuse_odd(value: object, *, depth: int) -> None:
         raise ValueError(f"at most {DEEPEST_OPTIONS} objects or lists within one another are taken")
     match value:
         case str():
-            _plain(value)
+            plain(value)
         case float() if not math.isfinite(value):
             raise ValueError("numbers are finite")
         case list():
@@ -76,13 +69,13 @@ def _refuse_odd(value: object, *, depth: int) -> None:
                 _refuse_odd(each, depth=depth + 1)
         case dict():
             for name, each in value.items():
-                if len(_plain(name)) > LONGEST_NAME:
+                if len(plain(name)) > LONGEST_NAME:
                     raise ValueError(f"names of at most {LONGEST_NAME} characters are taken")
                 _refuse_odd(each, depth=depth + 1)
 
 
-Name = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_plain)]
-FreeText = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_plain)]
+Name = Annotated[str, Field(max_length=LONGEST_NAME), IS_PLAIN]
+FreeText = Annotated[str, Field(max_length=LONGEST_TEXT), IS_PLAIN]
 Options = Annotated[dict[str, Any], BeforeValidator(_read_options)]
 Count = Annotated[int, Field(ge=1, le=64)]
 

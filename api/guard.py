@@ -36,9 +36,9 @@ class HostAndOriginGuard:
         if not self._is_ours(host):
             return HostNotAllowed()
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host and origin.lower() not in self._origins:
-            return OriginNotAllowed()
-        return None
+        if origin is None or origin.lower() in self._origins or _address_of(origin) == host:
+            return None
+        return OriginNotAllowed()
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -52,3 +52,11 @@ class HostAndOriginGuard:
         except ValueError:
             return False
         return True
+
+
+def _address_of(origin: str) -> str | None:
+    """Host and port, or None where it is no origin."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

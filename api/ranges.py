@@ -11,6 +11,9 @@ from storage.contract import Store
 
 ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
+LONGEST_NUMBER = 18
+"""Digits of a number that may matter; no object has so many bytes."""
+
 SAFE = {
     "Accept-Ranges": "bytes",
     "Cache-Control": "no-store",
@@ -29,11 +32,17 @@ def parse(wanted: str | None, size: int) -> tuple[int, int] | None:
     if matched is None or matched.groups() == ("", ""):
         return None
     first, last = matched.groups()
-    start = int(first) if first else max(0, size - int(last))
-    end = min(size, int(last) + 1) if first and last else size
+    start = _at_most(size, first) if first else size - _at_most(size, last)
+    end = min(size, _at_most(size, last) + 1) if first and last else size
     if start >= size:
         raise RangeNotSatisfiable(size)
     return None if end <= start else (start, end - start)
+
+
+def _at_most(size: int, digits: str) -> int:
+    """The number, or `size` where it is less; a header has room for more digits than `int` reads."""
+    digits = digits.lstrip("0") or "0"
+    return size if len(digits) > LONGEST_NUMBER else min(size, int(digits))
 
 
 async def serve(

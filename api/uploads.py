@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
@@ -30,6 +30,8 @@ class Form:
 
     def __init__(self, request: Request, *, largest_file_bytes: int) -> None:
         self.fields: dict[str, str] = {}
+        self.before_file: dict[str, str] = {}
+        """The fields that came before the file; of those behind it, some may have come along with its first bytes."""
         self.filename: str | None = None
         self._request = request
         self._limit = largest_file_bytes
@@ -113,6 +115,7 @@ class Form:
         if self._part.filename is None:
             raise Invalid("'file' came as text; send it as a file (curl: -F file=@recording.mp3)", field=FILE_FIELD)
         self._file_began = True
+        self.before_file = dict(self.fields)
         self.filename = self._part.filename
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -165,4 +168,7 @@ def _parser_for(request: Request, form: Form) -> MultipartParser:
         "end",
     )
     callbacks: Any = {f"on_{name}": getattr(form, f"on_{name}") for name in names}
-    return MultipartParser(boundary, callbacks)
+    try:
+        return MultipartParser(boundary, callbacks)
+    except FormParserError as error:
+        raise MalformedUpload("the form's boundary is too long; RFC 2046 allows 70 characters") from error

@@ -1,10 +1,11 @@
 """What an engine can do and whether it can do it now. Workers report it; doors believe it."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
+from domain.text import IS_PLAIN, Plain, Told, ToldObject
 from domain.transcript import Value
 
 AUTO = "auto"
@@ -20,9 +21,9 @@ ModelState = Literal["absent", "downloading", "ready"]
 
 
 class ModelReport(Value):
-    name: str
+    name: Told
     state: ModelState
-    note: str | None = None
+    note: Told | None = None
 
 
 class LoadedModel(Value):
@@ -32,7 +33,7 @@ class LoadedModel(Value):
     started; None where it cannot be told. `unloads_at` is when it goes unless a job comes first; None while it is busy.
     """
 
-    model: str | None = None
+    model: Told | None = None
     busy: bool = False
     resident_bytes: int | None = None
     unloads_at: datetime | None = None
@@ -46,10 +47,10 @@ class Term(Value):
     leaves it to the engine. `sounds_like` are spellings of how it is said, for engines that can use them.
     """
 
-    text: str = Field(min_length=1, max_length=200)
+    text: Annotated[str, Field(min_length=1, max_length=200), IS_PLAIN]
     boost: float | None = Field(default=None, ge=-100, le=100)
-    sounds_like: tuple[str, ...] = ()
-    category: str | None = None
+    sounds_like: tuple[Plain, ...] = ()
+    category: Plain | None = None
 
 
 class EngineReport(Value):
@@ -66,27 +67,27 @@ class EngineReport(Value):
     know. `detail` carries an engine's own public fields (uri, url, model, health).
     """
 
-    engine: str
+    engine: Told
     available: bool
-    reason: str | None = None
-    description: str = ""
+    reason: Told | None = None
+    description: Told = ""
     quality: int = 0
     auto: bool = True
     models: tuple[ModelReport, ...] = ()
-    default_model: str | None = None
-    languages: tuple[str, ...] = ()
-    default_language: str | None = None
+    default_model: Told | None = None
+    languages: tuple[Told, ...] = ()
+    default_language: Told | None = None
     detects_language: bool = False
     diarizes: bool = False
     speakers_unasked: bool = False
-    speaker_hints: tuple[str, ...] = ("num_speakers", "min_speakers", "max_speakers")
+    speaker_hints: tuple[Told, ...] = ("num_speakers", "min_speakers", "max_speakers")
     boosts_words: bool = False
-    stages: tuple[str, ...] = (TRANSCRIBE_STAGE,)
-    options: dict[str, Any] = Field(default_factory=dict)
+    stages: tuple[Told, ...] = (TRANSCRIBE_STAGE,)
+    options: ToldObject = Field(default_factory=dict)
     load: int = 0
     load_of: Literal["engine", "worker"] = "engine"
     memory: tuple[LoadedModel, ...] | None = None
-    detail: dict[str, Any] = Field(default_factory=dict)
+    detail: ToldObject = Field(default_factory=dict)
 
     def away(self, reason: str) -> Self:
         """The same engine when nobody can see it: what it is stays known, what it was doing does not."""

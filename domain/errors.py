@@ -55,6 +55,8 @@ EscribaError                    internal
 
 from typing import ClassVar
 
+from domain.text import keepable
+
 
 class EscribaError(Exception):
     """A failure we foresaw. `code` is public: clients match on it, so never rename one.
@@ -339,7 +341,7 @@ class EngineFailed(EscribaError):
     code = "engine_failed"
 
     def __init__(self, message: str, *, retryable: bool) -> None:
-        super().__init__(message)
+        super().__init__(keepable(message))  # may quote what the engine said
         self.retryable = retryable
 
 

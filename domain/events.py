@@ -45,6 +45,10 @@ class Event(Value):
         return self.model_dump_json(exclude_none=True)
 
 
+LARGEST_NUMBER = 2**31 - 1
+"""Of an event, a fence or a segment, as PostgreSQL keeps them."""
+
+
 class Cursor(Value):
     """How far a client has followed a job, as the `id` of an SSE event: `seq.fence.n.end_ms`.
 
@@ -66,6 +70,8 @@ class Cursor(Value):
         if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in parts):
             return None
         seq, fence, n, end_ms = map(int, parts)
+        if max(seq, fence, n) > LARGEST_NUMBER:
+            return None
         return cls(seq=seq, fence=fence, n=n, end_ms=end_ms)
 
     def after(self, event: Event) -> Self:

@@ -5,9 +5,10 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from domain.errors import Invalid
+from domain.text import IS_PLAIN
 from domain.transcript import Segment, SpeakerTag, Transcript, Value
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100), IS_PLAIN]
 Role = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_-]{0,31})?$")]
 
 

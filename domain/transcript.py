@@ -11,6 +11,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from domain.text import Told
+
 FORMAT_VERSION = 1
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -27,7 +29,7 @@ class Value(BaseModel):
 class Span(Value):
     start: Seconds
     end: Seconds
-    text: str
+    text: Told
 
     @model_validator(mode="after")
     def _runs_forward(self) -> Self:
@@ -52,7 +54,7 @@ class Segment(Span):
 class Progress(Value):
     """How much audio an engine has dealt with in a stage. Never a guess: engines report it, or stay silent."""
 
-    stage: str
+    stage: Told
     done: Seconds
     total: Seconds
 
@@ -60,15 +62,15 @@ class Progress(Value):
 class Detected(Value):
     """The language that an engine settled on (BCP 47), with its own probability for it."""
 
-    language: str
+    language: Told
     probability: Confidence | None = None
 
 
 class Notice(Value):
     """Something that the reader of the transcript should know; `code` is public and stable."""
 
-    code: str
-    message: str
+    code: Told
+    message: Told
 
 
 class Flag(Value):
@@ -81,14 +83,14 @@ class Flag(Value):
 
 
 class LeftOutTerm(Value):
-    text: str
-    reason: str
+    text: Told
+    reason: Told
 
 
 class TermsUsed(Value):
     """What an engine made of the vocabulary that it was given: the terms it listened for, and those it could not."""
 
-    used: tuple[str, ...] = ()
+    used: tuple[Told, ...] = ()
     left_out: tuple[LeftOutTerm, ...] = ()
 
 
@@ -96,7 +98,7 @@ class StageReached(Value):
     """The whole text as it stands after a stage. Kept, so that nothing before it need be done again."""
 
     stage: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
-    language: str | None = None
+    language: Told | None = None
     segments: tuple[Segment, ...] = ()
     engine: str | None = None
     model: str | None = None

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from db import history, jobs
@@ -28,13 +29,37 @@ BACKLOG = 256
 """Announcements that one slow client may leave unread; beyond it, it is sent to PostgreSQL for what is durable."""
 
 
+class Position(NamedTuple):
+    """How much of what is durable a follower has dealt with, in the numbers of the job's row.
+
+    No cursor: that stands still while an attempt hears again what its client has been told.
+    """
+
+    seq: int = 0
+    fence: int = 0
+    n: int = 0
+
+    def after(self, event: Event) -> "Position | None":
+        """The position behind `event`, or None where it does not come right behind this one.
+
+        An end never does: segments announced before it may have been lost.
+        """
+        if event.fence is None or event.terminal:
+            return None
+        if event.type == "state" and event.seq is not None and event.seq <= self.seq + 1:
+            seq = max(self.seq, event.seq)
+            return Position(seq, event.fence, 0) if event.fence > self.fence else self._replace(seq=seq)
+        if event.type == "segment" and event.n is not None and event.fence == self.fence and event.n <= self.n + 1:
+            return self._replace(n=max(self.n, event.n))
+        return None
+
+
 @dataclass(slots=True, eq=False)
 class Follower:
     """What waits for one client: the latest progress, and whether something durable is to be looked up."""
 
     job_id: UUID
-    position: tuple[int, int, int] = (0, 0, 0)
-    """Number of the last event, fence and segment that this client has been given."""
+    position: Position = field(default_factory=Position)
     events: list[Event] = field(default_factory=list)
     progress: Event | None = None
     behind: bool = False
@@ -89,6 +114,14 @@ class Hub:
                 del self._followers[job_id]
 
     async def _listen(self) -> None:
+        while True:
+            try:
+                await self._pass_on()
+            except Exception:
+                log.exception("announcements broke off; followers look into PostgreSQL meanwhile")
+            await asyncio.sleep(REPAIR_SECONDS)
+
+    async def _pass_on(self) -> None:
         async for event in self._platform.events.listen():
             if event is None:
                 self._send_all_looking()
@@ -113,6 +146,9 @@ class Hub:
             except DatabaseUnavailable:
                 log.warning("the database is away; followers wait for it")
                 continue
+            except Exception:
+                log.exception("the followers' jobs could not be looked up; it is tried again")
+                continue
             for job_id in watched:
                 for follower in self._followers.get(job_id, ()):
                     if positions.get(job_id) != follower.position:
@@ -127,9 +163,18 @@ async def open_stream(
     None where `last` already stands behind the job's end. Raises JobNotFound before anything is streamed.
     """
     job, _ = await find(platform, caller, job_id)
+    if last is not None and _is_beyond(last, job):
+        last = None
     if last is not None and job.state in ENDED and last.seq >= job.seq:
         return None
     return _follow(platform, hub, caller, job_id, last or Cursor())
+
+
+def _is_beyond(cursor: Cursor, job: Job) -> bool:
+    """Does `cursor` know of what has never been? Then it is no cursor of this job, or of a database since restored."""
+    if cursor.seq > job.seq or cursor.fence > job.fence:
+        return True
+    return cursor.fence == job.fence and cursor.n > job.segments_n
 
 
 async def _follow(
@@ -140,17 +185,18 @@ async def _follow(
         yield standing(job, transcript), None
         if cursor.seq == 0 and job.state not in ENDED:
             cursor = cursor.model_copy(update={"seq": job.seq})  # a newcomer's snapshot has told of it
-        follower.behind = True
-        follower.news.set()
+        follower.position = Position(cursor.seq, cursor.fence, cursor.n)
+        follower.send_looking()
         while True:
             events, progress, behind = follower.take()
-            if behind or not all(_follows(cursor, event) for event in events):
+            position = None if behind else _behind_all(follower.position, events)
+            if position is None:
                 try:
-                    events = await _missed(platform, job_id, cursor)
+                    events, position = await _missed(platform, job_id, follower.position)
                 except JobNotFound:
                     return  # erased meanwhile; a reconnect is told so
                 except DatabaseUnavailable:
-                    events = []  # the repair sends this follower looking again once the database is back
+                    events, position = [], follower.position  # the repair sends it looking again
             for event in events:
                 if not cursor.wants(event):
                     continue
@@ -158,32 +204,35 @@ async def _follow(
                 yield event, cursor
                 if event.terminal:
                     return
-            follower.position = (cursor.seq, cursor.fence, cursor.n)
+            follower.position = position
             if progress is not None:
                 yield progress, None
             await follower.news.wait()
 
 
-def _follows(cursor: Cursor, event: Event) -> bool:
-    """Does `event` come right behind `cursor`, so that it may be given without a look into PostgreSQL?
+def _behind_all(position: Position, events: list[Event]) -> Position | None:
+    """The position behind events that can be given without a look into PostgreSQL, or None where one is missing."""
+    following: Position | None = position
+    for event in events:
+        if following is None:
+            return None
+        following = following.after(event)
+    return following
 
-    An end never does: segments announced before it may have been lost.
+
+async def _missed(platform: Platform, job_id: UUID, position: Position) -> tuple[list[Event], Position]:
+    """What is durable behind `position`: changes of state, then segments of the present attempt; an end comes last.
+
+    And the position behind all of it, made of what was read and not of the row, which may be newer than the events.
     """
-    if event.type == "state":
-        return not event.terminal and event.seq is not None and event.seq <= cursor.seq + 1
-    return event.fence == cursor.fence and event.n is not None and event.n <= cursor.n + 1
-
-
-async def _missed(platform: Platform, job_id: UUID, cursor: Cursor) -> list[Event]:
-    """What is durable behind `cursor`: changes of state, then segments of the present attempt; an end comes last."""
     async with platform.sessions.begin() as session:
         # The events before the row, so that the row knows at least what they tell of: an end comes with its result.
-        states = await history.events_after(session, job_id, cursor.seq)
+        states = await history.events_after(session, job_id, position.seq)
         found = await jobs.get(session, job_id, owner=None)
         if found is None or found[0].state == JobState.PURGED:
             raise JobNotFound
         job, transcript = found
-        after = cursor.n if cursor.fence == job.fence else 0
+        after = position.n if position.fence == job.fence else 0
         rows = await history.segments_after(session, job_id, job.fence, after)
     about = standing(job, transcript).model_copy(update={"seq": None, "message": None, "result": None, "error": None})
     segments = [
@@ -191,7 +240,9 @@ async def _missed(platform: Platform, job_id: UUID, cursor: Cursor) -> list[Even
         for n, row in rows
     ]
     ends = [_with_result(event, job, transcript) for event in states if event.terminal]
-    return [*(event for event in states if not event.terminal), *segments, *ends]
+    seq = max([position.seq, *(event.seq for event in states if event.seq is not None)])
+    reached = Position(seq, job.fence, rows[-1][0] if rows else after)
+    return [*(event for event in states if not event.terminal), *segments, *ends], reached
 
 
 def _with_result(event: Event, job: Job, transcript: Transcript) -> Event:

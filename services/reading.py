@@ -5,7 +5,7 @@ import binascii
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from db import job_events, jobs
@@ -131,12 +131,12 @@ def _cursor_of(job: Job) -> str:
 def _parse_cursor(cursor: str) -> tuple[datetime, UUID]:
     try:
         moment, job_id = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
-        parsed = datetime.fromisoformat(moment), UUID(job_id)
-        if parsed[0].tzinfo is None:
+        created_at = datetime.fromisoformat(moment)
+        if created_at.tzinfo is None:
             raise ValueError
-    except (binascii.Error, ValueError) as error:
+        return created_at.astimezone(UTC), UUID(job_id)
+    except (binascii.Error, ValueError, OverflowError) as error:
         raise Invalid("this cursor is not one of ours; take next_cursor of the page before", field="cursor") from error
-    return parsed
 
 
 async def transcribed(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:

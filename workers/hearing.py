@@ -155,7 +155,7 @@ async def hear(cast: Cast, options: JobOptions, recording: Recording, recorder: 
         segments=text.segments,
         speakers_from=speakers_from,
         speaker_roles=await asyncio.to_thread(_roles, options, recording, text.segments, text.language),
-        vocabulary=_vocabulary(options, recorder.terms, text.segments),
+        vocabulary=await asyncio.to_thread(_vocabulary, options, recorder.terms, text.segments),
         flags=await asyncio.to_thread(quality.flags, text.segments, recording.mixed),
         warnings=tuple(dict.fromkeys(said)),
     )

@@ -13,6 +13,7 @@ from api.schemas import View
 from db.tables import Context
 from domain import errors
 from domain.capabilities import Term
+from domain.text import IS_PLAIN, Plain
 from services import contexts
 
 router = APIRouter(prefix="/api/contexts", tags=["contexts"])
@@ -38,7 +39,7 @@ class ContextBody(BaseModel):
         },
     )
 
-    name: str = Field(min_length=1, max_length=200)
+    name: Annotated[str, Field(min_length=1, max_length=200), IS_PLAIN]
     terms: list[Term] = Field(max_length=MOST_TERMS)
 
 
@@ -92,7 +93,7 @@ async def create(body: ContextBody, platform: PlatformDep, caller: CallerDep) ->
 
 @router.get("", responses=documented(errors.DatabaseUnavailable))
 async def list_contexts(
-    platform: PlatformDep, caller: CallerDep, after: Annotated[str | None, Query(max_length=200)] = None
+    platform: PlatformDep, caller: CallerDep, after: Annotated[Plain | None, Query(max_length=200)] = None
 ) -> ContextPage:
     """Your vocabularies by name, 200 at a time; `after` goes on behind a name."""
     found = await contexts.listed(platform, caller, after=after)

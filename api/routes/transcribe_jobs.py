@@ -27,6 +27,7 @@ from domain.access import Caller
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
 from domain.speakers import SpeakerChanges
+from domain.text import Plain
 from domain.transcript import Segment
 from services import ending, following, once, reading, rerunning, speakers, submission, tickets
 from services.platform import Platform
@@ -74,9 +75,8 @@ async def _submit(
     form = Form(request, largest_file_bytes=settings.api.max_file_size_bytes)
     await form.read_up_to_file()
     approved = None
-    if form.fields and not (key and await once.is_known(platform, caller, key)):
-        early = kind.read(form.fields).submission(settings.engines.default_engine)
-        approved = await submission.check(platform, caller, early)
+    if form.before_file and not (key and await once.is_known(platform, caller, key)):
+        approved = await _check_early(platform, caller, kind, form.before_file)
     kept = await submission.keep(platform, caller, form.media())
     try:
         wanted = kind.read(form.fields).submission(settings.engines.default_engine)
@@ -88,6 +88,19 @@ async def _submit(
             await submission.discard(platform, caller, kept)
         raise
     return _accepted(receipt, response)
+
+
+async def _check_early(
+    platform: Platform, caller: Caller, kind: type[forms.SubmitForm], fields: dict[str, str]
+) -> submission.Approved | None:
+    """None where a field behind the file may yet put right what is wrong: another engine, or the wish for warnings."""
+    wanted = kind.read(fields).submission(platform.settings.engines.default_engine)
+    try:
+        return await submission.check(platform, caller, wanted)
+    except (errors.UnsupportedOption, errors.EngineUnavailable):
+        if (kind.engine_name or "engine" in fields) and "on_unsupported" in fields:
+            raise
+        return None
 
 
 def _accepted(receipt: submission.Receipt, response: Response) -> JobAccepted:
@@ -162,7 +175,7 @@ async def list_jobs(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     session_id: UUID | None = None,
     state: Annotated[list[JobState] | None, Query(description="Repeat for several.")] = None,
-    engine: str | None = None,
+    engine: Plain | None = None,
 ) -> JobPage:
     """Your jobs, newest first."""
     page = await reading.page(

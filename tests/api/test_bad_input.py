@@ -1,6 +1,7 @@
 """Whatever a caller sends: a stable code, a message that says what to do, one shape, never a 500."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -20,6 +21,9 @@ SUBMIT = f"{JOBS}/transcribe"
 
 async def objects(platform: Platform) -> set[str]:
     return {found.key async for found in platform.store.list(layout.ROOT)}
+
+
+BEHIND = {"engine": "english", "min_speakers": "5", "max_speakers": "2"}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,29 @@ async def test_a_wrong_field_is_named_and_leaves_nothing(
     assert (response.status_code, error["code"], error["field"]) == (422, code, field)
     assert error["message"]
     assert await objects(platform) == before
+
+
+async def test_what_a_field_behind_the_file_puts_right_is_not_refused(client: httpx.AsyncClient) -> None:
+    before = [(name, (None, value)) for name, value in {"engine": "english", "language": "fr"}.items()]
+    behind = ("on_unsupported", (None, "warn"))
+    answer = await client.post(SUBMIT, files=[*before, ("file", FILE["file"]), behind])
+    assert answer.status_code == 202, answer.text
+
+
+async def test_fields_behind_a_small_file_are_looked_at_together(client: httpx.AsyncClient) -> None:
+    """They may come in one piece with the file's first bytes, cut anywhere between two of them."""
+    request = client.build_request(
+        "POST", SUBMIT, files=[("file", FILE["file"]), *((name, (None, value)) for name, value in BEHIND.items())]
+    )
+    body = request.read()
+    cut = body.index(b"max_speakers") - 60
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body[:cut]
+        yield body[cut:]
+
+    answer = await client.post(SUBMIT, content=pieces(), headers={"Content-Type": request.headers["Content-Type"]})
+    assert answer.json()["error"]["code"] == "invalid_request"
 
 
 async def test_an_option_that_cannot_be_honoured_is_waived_where_the_caller_says_so(client: httpx.AsyncClient) -> None:

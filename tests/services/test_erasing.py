@@ -6,9 +6,11 @@ import pytest
 
 from config.load import load_settings
 from config.settings import Settings
+from db import history
 from domain.errors import JobNotFound, StorageUnavailable
 from domain.lifecycle import JobOptions, JobState
-from services import attempts, ending, reading, retention, submission
+from domain.speakers import SpeakerEdits
+from services import attempts, ending, reading, retention, speakers, submission
 from services.platform import Platform
 from storage import layout
 from tests.support.jobs import ME, NOBODY_HEARD, body, force, in_state, row
@@ -123,3 +125,14 @@ async def test_a_tombstone_goes_in_the_end(platform: Platform) -> None:
     assert await retention.forget_tombstones(platform) == 1
     with pytest.raises(JobNotFound):
         await ending.receipt(platform, ME, job_id)
+
+
+async def test_what_a_person_said_of_the_speakers_goes_with_the_job(platform: Platform) -> None:
+    job_id, other = await completed(platform), await completed(platform)
+    edits = SpeakerEdits(names={0: "Dr. Lee"})
+    for named in (job_id, other):
+        async with platform.sessions.begin() as session:
+            await history.save_speaker_edits(session, named, ME.owner, edits)
+    await ending.erase(platform, ME, job_id)
+    assert await speakers.edits_of(platform, job_id) == SpeakerEdits()
+    assert await speakers.edits_of(platform, other) == edits

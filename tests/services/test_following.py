@@ -1,13 +1,18 @@
 """Following a job: a snapshot first, every durable event once and in order, the end always; with hints or without."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy.event import listen
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from db import history
 from domain.errors import JobNotFound
 from domain.events import Cursor, Event
+from domain.lifecycle import JobState
 from domain.transcript import Segment
 from services import attempts, ending, following
 from services.attempts import Attempt
@@ -15,8 +20,12 @@ from services.following import Hub
 from services.platform import Platform
 from tests.support.jobs import ME, NOBODY_HEARD, claimed, force, make_job
 from tests.support.servers import RedisServer
+from tests.support.waiting import eventually
 
 Told = tuple[Event, Cursor | None]
+
+UNTOLD_SECONDS = 30
+"""After which an end is one that is never told."""
 
 
 class Deaf:
@@ -201,3 +210,114 @@ async def test_a_cursor_is_what_it_was_when_it_comes_back() -> None:
     assert Cursor.parse(str(cursor)) == cursor
     for strange in ("", "1", "a.b.c.d", "1.2.3", "1.2.3.4.5", "-1.0.0.0", "٣.1.1.1"):
         assert Cursor.parse(strange) is None
+
+
+async def test_the_end_is_told_although_a_look_failed_as_nobody_foresaw(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "REPAIR_SECONDS", 0.05)
+    look, failed = history.positions, asyncio.Event()
+
+    async def fails_once(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, tuple[int, int, int]]:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a bug in a look")
+        return await look(session, ids)
+
+    monkeypatch.setattr(history, "positions", fails_once)
+    hub = Hub(replace(platform, events=Deaf(platform)))
+    hub.start()
+    attempt = await claimed(platform)
+    stream = await follow(platform, hub, attempt)
+    await anext(stream)
+    await hear(platform, attempt, 1, "one")
+    assert story([await anext(stream)]) == ["one"]  # by the look that a stream begins with; the end needs another
+    await failed.wait()
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    told = await asyncio.wait_for(until_end(stream), 30)
+    assert story(told)[-1:] == ["completed"]
+    await hub.stop()
+
+
+async def test_announcements_are_heard_again_after_an_error_that_nobody_foresaw(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "REPAIR_SECONDS", 0.05)
+    heard_again = asyncio.Event()
+
+    class BreaksOnce(Deaf):
+        broken = False
+
+        async def listen(self) -> AsyncIterator[Event | None]:
+            if not self.broken:
+                self.broken = True
+                raise RuntimeError("readuntil() called while another coroutine is already waiting for incoming data")
+            heard_again.set()
+            async for event in super().listen():
+                yield event
+
+    hub = Hub(replace(platform, events=BreaksOnce(platform)))
+    hub.start()
+    await asyncio.wait_for(heard_again.wait(), 30)
+    await hub.stop()
+
+
+@pytest.mark.parametrize("beyond", ["100.0.0.0", "2147483647.1.0.0", "2.9.0.0", "2.1.9.0"])
+async def test_a_cursor_that_is_ahead_of_its_job_counts_as_none(platform: Platform, hub: Hub, beyond: str) -> None:
+    attempt = await claimed(platform)
+    stream = await follow(platform, hub, attempt, Cursor.parse(beyond))
+    await anext(stream)
+    await hear(platform, attempt, 1, "one")
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    async with asyncio.timeout(UNTOLD_SECONDS):
+        assert story(await until_end(stream)) == ["one", "completed"]
+        again = await until_end(await follow(platform, hub, attempt, Cursor.parse(beyond)))
+    assert story(again)[-2:] == ["one", "completed"]
+
+
+async def test_a_cursor_has_no_numbers_that_no_row_could_have() -> None:
+    assert Cursor.parse("2147483647.2147483647.2147483647.9999999999") is not None
+    for beyond in ("2147483648.0.0.0", "0.2147483648.0.0", "0.0.2147483648.0"):
+        assert Cursor.parse(beyond) is None
+
+
+class Statements:
+    """Counts what PostgreSQL is asked for: how often for where jobs stand, and how often for what one has said."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.positions = self.looks = 0
+        listen(platform.sessions.engine.sync_engine, "before_cursor_execute", self._count)
+
+    def _count(self, _: object, __: object, statement: str, *___: object) -> None:
+        self.looks += "FROM transcript_segments" in statement
+        self.positions += "segments_n" in statement and "JOIN" not in statement and statement.startswith("SELECT")
+
+
+async def test_a_job_that_has_nothing_to_say_is_looked_up_once(platform: Platform, hub: Hub) -> None:
+    first = await claimed(platform)
+    await hear(platform, first, 1, "one", "two")
+    await attempts.release(platform, first, reason="drained")
+    last = Cursor(seq=2, fence=first.fence, n=2, end_ms=2000)
+    second = await attempts.claim(platform, first.job_id, worker="other")
+    assert second is not None
+    await hear(platform, second, 1, "one")
+    asked = Statements(platform)
+    streams = [await follow(platform, hub, second, last), await follow(platform, hub, await claimed(platform))]
+    told = [asyncio.create_task(until_end(stream)) for stream in streams]
+    await eventually(lambda: asked.positions >= 10)
+    assert len(streams) <= asked.looks < 2 * len(streams) + 2  # one each, and one more if the repair came in between
+    await hear(platform, second, 2, "two", "three", at=1)
+    await attempts.complete(platform, second, NOBODY_HEARD)
+    assert story(await told[0])[-2:] == ["three", "completed"]
+    told[1].cancel()
+
+
+async def test_more_than_a_follower_can_hold_sends_it_looking() -> None:
+    heard = Event(type="segment", job_id=uuid4(), status=JobState.PROCESSING, progress=0)
+    follower = following.Follower(heard.job_id)
+    for _ in range(following.BACKLOG):
+        follower.tell(heard)
+    assert follower.take() == ([heard] * following.BACKLOG, None, False)
+    for _ in range(following.BACKLOG + 1):
+        follower.tell(heard)
+    assert follower.take() == ([heard] * following.BACKLOG, None, True)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,7 @@ import zstandard
 from config.load import load_settings
 from config.settings import Settings
 from domain.capabilities import EngineReport
-from domain.errors import AudioDeleted, EngineFailed, IdempotencyKeyReused, Invalid, ResultNotReady
+from domain.errors import AudioDeleted, DatabaseUnavailable, EngineFailed, IdempotencyKeyReused, Invalid, ResultNotReady
 from domain.lifecycle import JobOptions
 from domain.transcript import Detected, Heard, Notice, Segment, StageReached, Transcript
 from engines.contract import Hearing
@@ -329,6 +330,46 @@ async def test_kept_stages_are_no_orphans_while_their_job_has_its_recording(
     after = {found.key async for found in platform.store.list(layout.job_prefix("local", parent))}
     assert before == after
     assert any(layout.stage_of(key) for key in after)
+
+
+async def test_kept_stages_without_a_recording_are_orphans(
+    platform: Platform, parent: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = layout.stages_prefix("local", parent)
+    assert [found async for found in platform.store.list(stage)] != []
+    await force(platform, f"UPDATE transcript_jobs SET source_key = NULL WHERE id = '{parent}'")
+    monkeypatch.setattr(retention, "timedelta", lambda **_: timedelta(seconds=-60))
+    await retention.delete_orphans(platform)
+    assert [found async for found in platform.store.list(stage)] == []
+
+
+async def test_a_rerun_whose_commit_nobody_heard_of_has_what_it_needs(
+    platform: Platform, parent: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[UUID] = []
+    submit = submission.submit
+
+    async def unheard(*said: Any, **more: Any) -> None:
+        made.append((await submit(*said, **more)).job_id)
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(submission, "submit", unheard)
+    with pytest.raises(DatabaseUnavailable):
+        await rerunning.rerun(platform, ME, parent, Rerun(stages=("diarize",)))
+    await run(platform, made[0], staged())
+    assert tags(await heard(platform, made[0])) == [0, 1]
+
+
+async def test_what_an_engine_says_that_cannot_be_kept_costs_nothing_else(platform: Platform) -> None:
+    async def script(_: Path, __: Hearing) -> AsyncIterator[Heard]:
+        yield Detected(language="e\0n")
+        yield StageReached(stage="transcribe", language="en\ud800", segments=text("good\0"))
+        yield Segment(start=0, end=1, text="good\0 morn\ud800ing")
+
+    job_id = await submit(platform, "plain", enable_diarization=False)
+    await run(platform, job_id, ScriptedEngine(script, name="plain", report=PLAIN))
+    transcript = await heard(platform, job_id)
+    assert (transcript.language, transcript.text) == ("en", "good morning")
 
 
 async def test_an_engine_whose_diarizer_is_missing_leaves_the_speakers_to_the_platforms_own(platform: Platform) -> None:
