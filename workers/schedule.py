@@ -39,9 +39,8 @@ class Sweeper:
     async def sweep(self) -> None:
         if await upkeep.take_duty(self._platform, self._pulse, holder=self._worker):
             await upkeep.rescue(self._platform, self._pulse)
-            await upkeep.give_up_spent(self._platform)
-            await upkeep.redispatch(self._platform)
-            await retention.finish_erasures(self._platform)
+            # None of the rest may keep the pulse from beating: it would look like a pause, in which nobody is rescued.
+            await self._each(upkeep.give_up_spent, upkeep.redispatch, retention.finish_erasures)
             await self._tidy()
         self._pulse.beat()
 
