@@ -1,6 +1,7 @@
 """One seed from its first second to its last."""
 
 import asyncio
+import gc
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ class Outcome:
 @contextmanager
 def simulating(*patches: Patch) -> Iterator[Settings]:
     """The platform's code, changed by `patches`, with all that stands in around it, for any number of seeds."""
+    gc.collect()  # tasks that others have left behind complain now, and not in the middle of a story
     root = logging.getLogger()
     kept = root.handlers[:], root.level
     root.handlers, root.level = [Chronicler()], logging.WARNING
