@@ -11,6 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api import forms, ranges
 from api.dependencies import BoardDep, CallerDep, HubDep, PlatformDep
 from api.errors import documented
+from api.intake import IntakeDep, KeyDep, accepted
 from api.schemas import (
     Cancelled,
     EnginesView,
@@ -21,7 +22,6 @@ from api.schemas import (
     JobStatus,
     StreamTicketView,
 )
-from api.uploads import Form
 from domain import errors, subtitles
 from domain.access import Caller
 from domain.events import Cursor, Event
@@ -29,8 +29,7 @@ from domain.lifecycle import JobState
 from domain.speakers import SpeakerChanges
 from domain.text import Plain
 from domain.transcript import Segment
-from services import ending, following, once, reading, rerunning, speakers, submission, tickets
-from services.platform import Platform
+from services import ending, following, reading, rerunning, speakers, tickets
 from services.rerunning import Rerun
 
 router = APIRouter(prefix="/api/transcribe/jobs", tags=["jobs"])
@@ -52,89 +51,20 @@ WRITERS: dict[str, tuple[Callable[[Sequence[Segment], Mapping[int, str]], str], 
 }
 
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        description="Send the same key again after an answer that was lost: it makes no second job, and gets the "
-        "first answer again for seven days."
-    ),
-]
-
-
-async def _submit(
-    request: Request,
-    response: Response,
-    platform: Platform,
-    caller: Caller,
-    kind: type[forms.SubmitForm],
-    said_key: str | None,
-) -> JobAccepted:
-    """Refuse early what the fields before the file already rule out; then store, then look at all the fields."""
-    key = None if said_key is None else once.Key.parse(said_key)
-    settings = platform.settings
-    form = Form(request, largest_file_bytes=settings.api.max_file_size_bytes)
-    await form.read_up_to_file()
-    approved = None
-    if form.before_file and not (key and await once.is_known(platform, caller, key)):
-        approved = await _check_early(platform, caller, kind, form.before_file)
-    kept = await submission.keep(platform, caller, form.media())
-    try:
-        wanted = kind.read(form.fields).submission(settings.engines.default_engine)
-        receipt = await submission.submit(
-            platform, caller, wanted, kept, filename=forms.bare_name(form.filename), key=key, approved=approved
-        )
-    except errors.EscribaError as error:
-        if not isinstance(error, errors.DatabaseUnavailable):  # then the row may be there, and need its recording
-            await submission.discard(platform, caller, kept)
-        raise
-    return _accepted(receipt, response)
-
-
-async def _check_early(
-    platform: Platform, caller: Caller, kind: type[forms.SubmitForm], fields: dict[str, str]
-) -> submission.Approved | None:
-    """None where a field behind the file may yet put right what is wrong: another engine, or the wish for warnings."""
-    wanted = kind.read(fields).submission(platform.settings.engines.default_engine)
-    try:
-        return await submission.check(platform, caller, wanted)
-    except (errors.UnsupportedOption, errors.EngineUnavailable):
-        if (kind.engine_name or "engine" in fields) and "on_unsupported" in fields:
-            raise
-        return None
-
-
-def _accepted(receipt: submission.Receipt, response: Response) -> JobAccepted:
-    if receipt.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return JobAccepted.of(receipt)
-
-
 @router.post(
     "/transcribe", status_code=202, responses=SUBMIT_ERRORS, openapi_extra=forms.openapi_body(forms.AnyEngineForm)
 )
-async def transcribe(
-    request: Request,
-    response: Response,
-    platform: PlatformDep,
-    caller: CallerDep,
-    idempotency_key: IdempotencyKey = None,
-) -> JobAccepted:
+async def transcribe(intake: IntakeDep) -> JobAccepted:
     """Queue a recording for the engine named, or the default one. 202: the recording and the job are on disk."""
-    return await _submit(request, response, platform, caller, forms.AnyEngineForm, idempotency_key)
+    return await intake.take(forms.AnyEngineForm)
 
 
 @router.post(
     "/transcribe/asr", status_code=202, responses=SUBMIT_ERRORS, openapi_extra=forms.openapi_body(forms.AsrForm)
 )
-async def transcribe_asr(
-    request: Request,
-    response: Response,
-    platform: PlatformDep,
-    caller: CallerDep,
-    idempotency_key: IdempotencyKey = None,
-) -> JobAccepted:
+async def transcribe_asr(intake: IntakeDep) -> JobAccepted:
     """Queue a recording for NVIDIA Riva."""
-    return await _submit(request, response, platform, caller, forms.AsrForm, idempotency_key)
+    return await intake.take(forms.AsrForm)
 
 
 @router.post(
@@ -143,15 +73,9 @@ async def transcribe_asr(
     responses=SUBMIT_ERRORS,
     openapi_extra=forms.openapi_body(forms.WhisperXForm),
 )
-async def transcribe_whisperx(
-    request: Request,
-    response: Response,
-    platform: PlatformDep,
-    caller: CallerDep,
-    idempotency_key: IdempotencyKey = None,
-) -> JobAccepted:
+async def transcribe_whisperx(intake: IntakeDep) -> JobAccepted:
     """Queue a recording for WhisperX."""
-    return await _submit(request, response, platform, caller, forms.WhisperXForm, idempotency_key)
+    return await intake.take(forms.WhisperXForm)
 
 
 @router.get("/engines", response_model=EnginesView, responses=documented(errors.DatabaseUnavailable))
@@ -314,11 +238,10 @@ async def rerun(
     response: Response,
     platform: PlatformDep,
     caller: CallerDep,
-    idempotency_key: IdempotencyKey = None,
+    key: KeyDep,
 ) -> JobAccepted:
     """Do the last stages of a job anew, without transcribing again: a new job, with a transcript of its own."""
-    key = None if idempotency_key is None else once.Key.parse(idempotency_key)
-    return _accepted(await rerunning.rerun(platform, caller, job_id, body, key=key), response)
+    return accepted(await rerunning.rerun(platform, caller, job_id, body, key=key), response)
 
 
 @router.get("/{job_id}/receipt", responses=documented(errors.JobNotFound, errors.DatabaseUnavailable))

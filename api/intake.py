@@ -1,0 +1,85 @@
+"""What the submit routes share: a form read from the socket, an Idempotency-Key, and the answer."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+
+from api import forms
+from api.dependencies import CallerDep, PlatformDep
+from api.schemas import JobAccepted
+from api.uploads import Form
+from domain import errors
+from services import once, submission
+
+
+def get_key(
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="Send the same key again after an answer that was lost: it makes no second job, and gets the "
+            "first answer again for seven days."
+        ),
+    ] = None,
+) -> once.Key | None:
+    return None if idempotency_key is None else once.Key.parse(idempotency_key)
+
+
+KeyDep = Annotated[once.Key | None, Depends(get_key)]
+
+
+def accepted(receipt: submission.Receipt, response: Response) -> JobAccepted:
+    if receipt.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return JobAccepted.of(receipt)
+
+
+class Intake:
+    """One submission by form, whose fields `kind` reads."""
+
+    def __init__(
+        self, request: Request, response: Response, platform: PlatformDep, caller: CallerDep, key: KeyDep
+    ) -> None:
+        self._request, self._response = request, response
+        self._platform, self._caller, self._key = platform, caller, key
+
+    async def take(self, kind: type[forms.SubmitForm]) -> JobAccepted:
+        """Refuse early what the fields before the file already rule out; then store, then look at all the fields."""
+        form = Form(self._request, largest_file_bytes=self._platform.settings.api.max_file_size_bytes)
+        await form.read_up_to_file()
+        approved = None
+        if form.before_file and not await self._is_known():
+            approved = await self._check_early(kind, form.before_file)
+        kept = await submission.keep(self._platform, self._caller, form.media())
+        try:
+            receipt = await submission.submit(
+                self._platform,
+                self._caller,
+                self._read(kind, form.fields),
+                kept,
+                filename=forms.bare_name(form.filename),
+                key=self._key,
+                approved=approved,
+            )
+        except errors.EscribaError as error:
+            if not isinstance(error, errors.DatabaseUnavailable):  # then the row may be there, and need its recording
+                await submission.discard(self._platform, self._caller, kept)
+            raise
+        return accepted(receipt, self._response)
+
+    async def _is_known(self) -> bool:
+        return self._key is not None and await once.is_known(self._platform, self._caller, self._key)
+
+    def _read(self, kind: type[forms.SubmitForm], fields: dict[str, str]) -> submission.Submission:
+        return kind.read(fields).submission(self._platform.settings.engines.default_engine)
+
+    async def _check_early(self, kind: type[forms.SubmitForm], fields: dict[str, str]) -> submission.Approved | None:
+        """None where a field behind the file may yet put right what is wrong: another engine, a wish for warnings."""
+        try:
+            return await submission.check(self._platform, self._caller, self._read(kind, fields))
+        except (errors.UnsupportedOption, errors.EngineUnavailable):
+            if (kind.engine_name or "engine" in fields) and "on_unsupported" in fields:
+                raise
+            return None
+
+
+IntakeDep = Annotated[Intake, Depends()]
