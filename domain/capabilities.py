@@ -105,6 +105,11 @@ class EngineReport(Value):
         return TRANSCRIBE_STAGE in self.stages
 
     @property
+    def is_diarizer(self) -> bool:
+        """Is it the platform's own, which does nothing but tell speakers apart in what others have heard?"""
+        return self.stages == (DIARIZE_STAGE,)
+
+    @property
     def ready(self) -> bool:
         """Could a job start now without a download? `auto` only takes engines that are ready."""
         if not self.available:

@@ -14,7 +14,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from domain.capabilities import AUTO, DIARIZE_STAGE, EngineReport
+from domain.capabilities import AUTO, EngineReport
 from domain.errors import UnknownModel, UnsupportedLanguage, UnsupportedOption
 from domain.lifecycle import JobOptions
 from domain.transcript import Notice
@@ -59,7 +59,7 @@ class Fit:
 def fits(reports: Iterable[EngineReport], options: JobOptions) -> list[Fit]:
     """Every engine that could be meant, that which comes nearest to what is asked first; of equals the best one."""
     every = list(reports)
-    diarizer = next((report for report in every if report.available and report.stages == (DIARIZE_STAGE,)), None)
+    diarizer = next((report for report in every if report.available and report.is_diarizer), None)
     meant = [report for report in every if report.transcribes and (report.auto or options.engine != AUTO)]
     found = [Fit(report, unmet(report, options, diarizer=diarizer)) for report in meant]
     return sorted(found, key=_distance)

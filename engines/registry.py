@@ -74,12 +74,12 @@ class Registry:
             return picked
         return Choice(engines[picked.report.engine], picked.report, picked.reason, picked.unmet)
 
-    async def for_stage(self, stage: str) -> Choice | None:
-        """An engine that does this one stage of other engines' jobs, if one is there now."""
+    async def diarizer(self) -> Choice | None:
+        """What tells speakers apart in what other engines have heard, if it is there now."""
         engines = await self._engines()
-        reports = await asyncio.gather(*(self._report(engine) for engine in engines.values()))
-        able = [report for report in reports if report.available and report.stages == (stage,)]
-        return Choice(engines[able[0].engine], able[0], f"it does the stage {stage}") if able else None
+        found = (report for report in await self._reports(engines) if report.available and report.is_diarizer)
+        report = next(found, None)
+        return None if report is None else Choice(engines[report.engine], report, "the engine that was asked has none")
 
     async def close(self) -> None:
         for name, source in self._sources.items():

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from db import engine_reports
-from domain.capabilities import AUTO, DIARIZE_STAGE, EngineReport
+from domain.capabilities import AUTO, EngineReport
 from domain.errors import UnknownEngine, UnsupportedOption
 from domain.lifecycle import JobOptions
 from domain.wishes import Fit, fits, refusal
@@ -68,10 +68,10 @@ class Overview:
 async def overview(platform: Platform) -> Overview:
     async with platform.sessions.begin() as session:
         reports = _believed(platform, await engine_reports.latest(session))
-        stages = [report for report in reports.values() if not report.transcribes and DIARIZE_STAGE in report.stages]
+        diarizers = [report for report in reports.values() if report.is_diarizer]
         return Overview(
             engines={name: report for name, report in reports.items() if report.transcribes},
-            diarizer=next(iter(sorted(stages, key=lambda report: not report.available)), None),
+            diarizer=next(iter(sorted(diarizers, key=lambda report: not report.available)), None),
             workers=await engine_reports.count_workers(session),
             queued=await engine_reports.waiting(session),
             real_time_factors=await engine_reports.real_time_factors(session, list(reports)),

@@ -73,7 +73,7 @@ def _stages_of(engine: str, reports: Mapping[str, EngineReport]) -> tuple[str, .
     report = reports.get(engine)
     if report is None:
         raise UnknownEngine(engine, sorted(reports))
-    own = any(other.available and other.stages == (DIARIZE_STAGE,) for other in reports.values())
+    own = any(other.available and other.is_diarizer for other in reports.values())
     return (*report.stages, DIARIZE_STAGE) if own and DIARIZE_STAGE not in report.stages else report.stages
 
 

@@ -33,13 +33,6 @@ from workers.stages.channels import Relation, hear_apart, relate
 
 MOST_CHANNELS = 8
 
-SPEAKERS_LEFT_TO_OTHERS = {
-    "enable_diarization": False,
-    "num_speakers": None,
-    "min_speakers": None,
-    "max_speakers": None,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -165,9 +158,9 @@ async def _hear_text(cast: Cast, options: JobOptions, recording: Recording, reco
     """All that the lead makes of the recording; where it fails late and for good, what it had reached by then."""
     if cast.given is not None and not cast.lead_is_needed:
         return cast.given
-    hearing = hearing_of(cast.lead.report, options, recording, cast.given)
-    if cast.diarizer is not None:
-        hearing = hearing.model_copy(update=SPEAKERS_LEFT_TO_OTHERS)
+    left_to_others = recording.apart or cast.diarizer is not None
+    asked = _without_speakers(options) if left_to_others else options
+    hearing = hearing_of(cast.lead.report, asked, recording, cast.given)
     try:
         async with aclosing(_heard(cast.lead.engine, hearing, recording)) as heard:
             async for item in heard:
@@ -237,19 +230,25 @@ def _heard(engine: Engine, hearing: Hearing, recording: Recording) -> AsyncGener
 def hearing_of(
     report: EngineReport, options: JobOptions, recording: Recording, given: StageReached | None = None
 ) -> Hearing:
-    """What to ask of the engine; of channels that are heard apart each is one speaker's, so it need tell none apart."""
+    """What to ask of the engine."""
     return Hearing(
         audio_seconds=recording.decoded.seconds,
         language=given.language if given else language_for(report, options.language),
         model=options.model if report.transcribes else None,
-        enable_diarization=False if recording.apart else options.enable_diarization,
-        num_speakers=None if recording.apart else options.num_speakers,
-        min_speakers=None if recording.apart else options.min_speakers,
-        max_speakers=None if recording.apart else options.max_speakers,
+        enable_diarization=options.enable_diarization,
+        num_speakers=options.num_speakers,
+        min_speakers=options.min_speakers,
+        max_speakers=options.max_speakers,
         terms=options.terms,
         given=given,
         options=options.engine_options if report.transcribes else {},
     )
+
+
+def _without_speakers(options: JobOptions) -> JobOptions:
+    """The same for an engine that need tell nobody apart: the channels do, each with one speaker, or the diarizer."""
+    nobody = {"enable_diarization": False, "num_speakers": None, "min_speakers": None, "max_speakers": None}
+    return options.model_copy(update=nobody)
 
 
 def language_for(report: EngineReport, wanted: str | None) -> str | None:

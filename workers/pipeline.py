@@ -207,7 +207,7 @@ async def _cast(platform: Platform, registry: Registry, lead: Choice, attempt: A
         given = await stages.last_kept(platform, attempt.owner, attempt.job_id, order)
     return Cast(
         lead,
-        diarizer=await registry.for_stage(DIARIZE_STAGE) if lacks_speakers(lead.report, options, recording) else None,
+        diarizer=await registry.diarizer() if lacks_speakers(lead.report, options, recording) else None,
         given=given if given and given.engine == lead.engine.name else None,
         last_try=attempt.attempts >= attempt.max_retries,
     )
