@@ -58,18 +58,26 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
 @pytest.fixture(scope="module")
 async def url(settings: Settings, platform: Platform) -> AsyncIterator[str]:
     await engine_reports.record(platform, worker="worker-1", reports=REPORTS)
-    vouching = asyncio.create_task(vouch(platform))
-    async with serving(settings) as url:
+    async with vouching(platform), serving(settings) as url:
         yield url
-    vouching.cancel()
 
 
-async def vouch(platform: Platform) -> None:
-    """Every worker that a test has made up lives for as long as its module."""
-    while True:
-        async with platform.sessions.begin() as session:
-            await session.execute(text("UPDATE engine_reports SET reported_at = now()"))
-        await asyncio.sleep(VOUCH_SECONDS)
+@asynccontextmanager
+async def vouching(platform: Platform) -> AsyncIterator[None]:
+    """Within this, every worker that a test has made up lives."""
+
+    async def vouch() -> None:
+        while True:
+            async with platform.sessions.begin() as session:
+                await session.execute(text("UPDATE engine_reports SET reported_at = now()"))
+            await asyncio.sleep(VOUCH_SECONDS)
+
+    task = asyncio.create_task(vouch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @pytest.fixture(scope="module")

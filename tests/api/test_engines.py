@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from domain.errors import DatabaseUnavailable
 from domain.transcript import Transcript
 from services import attempts, engine_reports
 from services.platform import Platform
-from tests.api.conftest import JOBS, serving, vouch
+from tests.api.conftest import JOBS, serving, vouching
 from tests.conftest import ROOT
 from tests.support.jobs import force, make_job
 from tests.support.waiting import eventually
@@ -80,13 +81,13 @@ async def client(engines_url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture(autouse=True)
-async def worker(platform: Platform) -> AsyncIterator[None]:
-    """A worker that reports both engines of the native contract; nothing of another test is left."""
+async def life(platform: Platform) -> AsyncIterator[AsyncExitStack]:
+    """That of a worker that reports both engines of the native contract; nothing of another test is left."""
     await force(platform, "DELETE FROM engine_reports")
     await engine_reports.record(platform, worker="worker-1", reports=[asr(), whisperx(), DIARIZER])
-    vouching = asyncio.create_task(vouch(platform))
-    yield
-    vouching.cancel()
+    async with AsyncExitStack() as life:
+        await life.enter_async_context(vouching(platform))
+        yield life
 
 
 async def answer(client: httpx.AsyncClient, path: str = "/engines") -> dict[str, Any]:
@@ -182,10 +183,11 @@ async def test_how_fast_an_engine_is_shows_once_a_job_has_ended(client: httpx.As
 
 
 async def test_without_a_worker_no_engine_is_available_and_the_reason_says_so(
-    client: httpx.AsyncClient, platform: Platform
+    client: httpx.AsyncClient, platform: Platform, life: AsyncExitStack
 ) -> None:
     await engine_reports.record(platform, worker="worker-1", reports=[asr(load=2), whisperx()])
     await shown(client, "asr", load=2)
+    await life.aclose()
     await engine_reports.withdraw(platform, worker="worker-1")
     await shown(client, "whisperx", available=False, reason=engine_reports.NO_WORKER, memory=None)
     found = await answer(client)

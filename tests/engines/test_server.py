@@ -18,6 +18,7 @@ from engines.contract import Engine, Hearing
 from engines.wire import LONGEST_LINE, encode
 from tests.engines.contract_suite import Recording
 from tests.engines.harness import TOKEN, EngineServer, engine_server, gone, hear, text_of
+from tests.support.waiting import eventually
 
 
 def deed(name: str, **options: Any) -> Hearing:
@@ -314,7 +315,7 @@ async def test_a_server_leaves_the_recordings_of_another_that_lives(
             assert len(recordings_in(tmp_path / "work")) == 1
         await asyncio.to_thread(release, pipe)
         await job
-        assert not recordings_in(tmp_path / "work"), "what was heard is gone"
+        await eventually(lambda: not recordings_in(tmp_path / "work"))
 
 
 async def test_a_server_that_is_asked_to_stop_ends_running_jobs_soon(
