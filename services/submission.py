@@ -152,14 +152,7 @@ async def submit(
     nobody was told of, which the sweeper rings for again. `request` is what makes two requests the same, where that is
     not what is submitted. Raises what `check` raises, and IdempotencyKeyReused.
     """
-    request = request or once.fingerprint(
-        options=submission.options.model_dump(mode="json"),
-        session_id=submission.session_id,
-        delete_after=submission.delete_after_seconds,
-        filename=filename,
-        parent=parent,
-        recording=kept.stored.sha256,
-    )
+    request = request or _fingerprint(submission, kept, filename)
     if key is not None and (receipt := await _answered_before(platform, caller, key, request, kept)):
         return receipt
     if approved is None or approved.submission != submission:
@@ -186,6 +179,16 @@ async def submit(
     await platform.queue.ring(recorded.id, recorded.dispatch_no)
     await platform.events.publish(job_events.state_event(recorded, message=recorded.message))
     return receipt
+
+
+def _fingerprint(submission: Submission, kept: Kept, filename: str | None) -> str:
+    return once.fingerprint(
+        options=submission.options.model_dump(mode="json"),
+        session_id=submission.session_id,
+        delete_after=submission.delete_after_seconds,
+        filename=filename,
+        recording=kept.stored.sha256,
+    )
 
 
 async def _answered_before(

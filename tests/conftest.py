@@ -11,6 +11,8 @@ from alembic.config import Config
 from config.load import load_settings
 from config.settings import Settings
 from services.platform import Platform, open_platform
+from tests.support.endpoints import run_sql
+from tests.support.receiver import Receiver, receiving
 from tests.support.servers import PostgresServer, RedisServer
 
 ROOT = Path(__file__).parent.parent
@@ -84,3 +86,16 @@ async def platform(settings: Settings) -> AsyncIterator[Platform]:
 def require_services() -> bool:
     """In CI a missing server is a failure, not a reason to skip."""
     return os.environ.get("REQUIRE_SERVICES") == "1"
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Where webhooks arrive."""
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def nothing_owed(platform: Platform) -> None:
+    """No webhook is left of the tests before."""
+    await run_sql(platform, "DELETE FROM webhook_endpoints")

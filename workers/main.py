@@ -5,9 +5,6 @@ import contextlib
 import json
 import logging
 import os
-import secrets
-import signal
-import socket
 from collections.abc import Coroutine
 from typing import Any
 
@@ -19,9 +16,10 @@ from engines.registry import Registry
 from messaging.arq_queue import QUEUE_NAME, TASK, connect_arq, serialize
 from messaging.webhook_sender import WebhookSender
 from services import upkeep
-from services.platform import Platform, open_platform
-from workers import schedule, workspace
+from services.platform import Platform
+from workers import schedule
 from workers.attendance import Attendance
+from workers.process import at_work, stop_on_signals
 from workers.relay import Relay
 from workers.tasks import transcribe
 
@@ -38,17 +36,9 @@ POLL_SECONDS = 0.05
 
 async def run(settings: Settings, *, ready_fd: int | None) -> None:
     """Work until SIGTERM or SIGINT."""
-    worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    registry = Registry.load(settings)
-    with workspace.hold(settings.media.work_dir) as work_dir:
-        async with open_platform(with_connections(settings), application="worker") as platform:
-            try:
-                await _serve(workspace.working_in(platform, work_dir), registry, worker, stop, ready_fd)
-            finally:
-                await registry.close()
+    stop = stop_on_signals()
+    async with at_work(with_connections(settings)) as here:
+        await _serve(here.platform, here.registry, here.worker, stop, ready_fd)
 
 
 def with_connections(settings: Settings) -> Settings:

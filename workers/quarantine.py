@@ -6,19 +6,15 @@ fails a job, is its own: by then it runs alone.
 
 import asyncio
 import logging
-import os
-import secrets
-import signal
-import socket
 import sys
 from uuid import UUID
 
+from config.interpreter import PYTHON
 from config.settings import Settings
-from engines.registry import Registry
 from services import attempts
-from services.platform import Platform, open_platform
-from workers import workspace
+from services.platform import Platform
 from workers.pipeline import run_attempt
+from workers.process import at_work, stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +35,9 @@ class Quarantine:
             await attempts.postpone(self._platform, job_id, reason="waiting to be tried alone")
             return
         async with self._cell:
-            # A worker that was told to keep its working directory off the path (-P) has children that do the same.
-            python = (sys.executable, "-P") if sys.flags.safe_path else (sys.executable,)
             log.warning("job %s has cost workers their lives: it is tried alone", job_id)
             process = await asyncio.create_subprocess_exec(
-                *(*python, "-m", "workers", "--only", str(job_id)), stdin=asyncio.subprocess.PIPE
+                *(*PYTHON, "-m", "workers", "--only", str(job_id)), stdin=asyncio.subprocess.PIPE
             )
             assert process.stdin is not None
             try:
@@ -59,20 +53,11 @@ async def run_alone(settings: Settings, job_id: UUID) -> None:
     """In the process of its own: one attempt, given back on SIGTERM and SIGINT, which may be meant for a whole group of
     processes, and where standard input ends, as it does when the worker goes.
     """
-    worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     await asyncio.get_running_loop().connect_read_pipe(lambda: _Input(stop), sys.stdin)
-    registry = Registry.load(settings)
-    with workspace.hold(settings.media.work_dir) as work_dir:
-        async with open_platform(settings, application="worker") as platform:
-            try:
-                at_work = workspace.working_in(platform, work_dir)
-                attempt = asyncio.create_task(run_attempt(at_work, registry, job_id, worker=worker))
-                await _end(attempt, stop)
-            finally:
-                await registry.close()
+    async with at_work(settings) as here:
+        attempt = asyncio.create_task(run_attempt(here.platform, here.registry, job_id, worker=here.worker))
+        await _end(attempt, stop)
 
 
 async def _end(attempt: asyncio.Task[None], stop: asyncio.Event) -> None:

@@ -4,11 +4,11 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Literal, Self
 
+from config.interpreter import PYTHON
 from domain.errors import EngineCrashed, EngineFailed
 from domain.transcript import Progress, Value
 from engines.contract import DOWNLOAD_STAGE, Hearing
@@ -43,13 +43,11 @@ class ModelProcess:
     @classmethod
     async def start(cls, setup: Setup) -> Self:
         ours, theirs = socket.socketpair()
-        # A server that was told to keep its working directory off the path (-P) has children that do the same.
-        python = (sys.executable, "-P") if sys.flags.safe_path else (sys.executable,)
         with theirs:
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_LINE)
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(*python, "-m", "engines.server.child", str(theirs.fileno()), str(os.getpid())),
+                    *(*PYTHON, "-m", "engines.server.child", str(theirs.fileno()), str(os.getpid())),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=STANDARD_ERROR,
                     pass_fds=(theirs.fileno(),),

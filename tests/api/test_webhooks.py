@@ -17,7 +17,7 @@ from services.platform import Platform
 from tests.api.conftest import serving
 from tests.support.endpoints import OPEN, endpoint, relay_once, run_sql
 from tests.support.jobs import in_state
-from tests.support.receiver import Receiver, always, receiving
+from tests.support.receiver import Receiver, always
 
 HOOKS = "/api/webhooks"
 
@@ -87,12 +87,6 @@ def environ(environ: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 async def none_yet(platform: Platform) -> None:
     await run_sql(platform, "DELETE FROM webhook_endpoints")
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
 
 
 async def make(client: httpx.AsyncClient, url: str, **fields: object) -> dict[str, Any]:

@@ -114,12 +114,6 @@ async def sender(
         await made.close()
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
-
-
 # What is sent
 
 

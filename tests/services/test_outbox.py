@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from services.upkeep import Pulse
 from services.webhooks import Change
 from tests.support.endpoints import OPEN, deliveries, endpoint, having, make_due, relay_once, run_sql
 from tests.support.jobs import ME, NOBODY_HEARD, claimed, force, in_state, make_job
-from tests.support.receiver import Receiver, always, receiving
+from tests.support.receiver import Receiver, always
 from tests.support.waiting import eventually
 
 NO = Outcome(error="status", status_code=500, latency_ms=1)
@@ -34,15 +33,7 @@ def environ(environ: dict[str, str]) -> dict[str, str]:
     return {**environ, **OPEN, "WEBHOOK_MAX_ENDPOINTS": "1000"}
 
 
-@pytest.fixture(autouse=True)
-async def nothing_owed(platform: Platform) -> None:
-    await run_sql(platform, "DELETE FROM webhook_endpoints")
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
+pytestmark = pytest.mark.usefixtures("nothing_owed")
 
 
 async def bodies(platform: Platform, endpoint_id: UUID) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ PostgreSQL does. Every statement and every commit is an await at which anything 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -234,19 +234,15 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[Transaction]:
-        transaction = Transaction(self._database, alone=False)
-        try:
-            yield transaction
-            await transaction.commit()
-        finally:
-            if not transaction.broken:
-                transaction.roll_back()
+    def begin(self) -> AbstractAsyncContextManager[Transaction]:
+        return self._transaction(alone=False)
+
+    def alone(self) -> AbstractAsyncContextManager[Transaction]:
+        return self._transaction(alone=True)
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Transaction]:
-        transaction = Transaction(self._database, alone=True)
+    async def _transaction(self, *, alone: bool) -> AsyncIterator[Transaction]:
+        transaction = Transaction(self._database, alone=alone)
         try:
             yield transaction
             await transaction.commit()

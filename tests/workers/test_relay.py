@@ -36,15 +36,7 @@ def environ(environ: dict[str, str]) -> dict[str, str]:
     return {**environ, **OPEN, "WEBHOOK_TIMEOUT_SEC": "1"}
 
 
-@pytest.fixture(autouse=True)
-async def nothing_owed(platform: Platform) -> None:
-    await run_sql(platform, "DELETE FROM webhook_endpoints")
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
+pytestmark = pytest.mark.usefixtures("nothing_owed")
 
 
 @asynccontextmanager
