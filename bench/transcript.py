@@ -83,38 +83,43 @@ def _word(number: int) -> Word:
     )
 
 
-@asynccontextmanager
-async def _servers(platform: Running, words: int) -> AsyncIterator[tuple[Server, Server]]:
-    """Ours, and the anchor."""
+async def _stored(platform: Running, words: int) -> Server:
+    """A transcript of so many words, as a worker stores it, and where the API has it."""
     settings = platform.embedded.settings
     async with Backlog.beside(platform) as backlog, open_platform(settings, application="bench") as beside:
         [job] = await backlog.add(1)
         attempt = await attempts.claim(beside, job, worker="bench")
         assert attempt is not None
         await attempts.complete(beside, attempt, heard(words))
-    ours = Server(platform.process("api"), f"http://{platform.address[0]}:{platform.address[1]}{RESULT}/{job}")
+    return Server(platform.process("api"), f"http://{platform.address[0]}:{platform.address[1]}{RESULT}/{job}")
+
+
+@asynccontextmanager
+async def _anchor(platform: Running, client: httpx.AsyncClient, ours: Server) -> AsyncIterator[Server]:
     with tempfile.TemporaryDirectory(prefix="escriba-bench-") as folder:
         file = Path(folder) / "result.json"
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-            file.write_text(json.dumps((await client.get(ours.url)).json()))
+        file.write_text(json.dumps((await client.get(ours.url)).json()))
         async with bare_api.beside(platform) as (host, port):
-            yield ours, Server(platform.process("bench.bare_api"), f"http://{host}:{port}/result?file={file}")
+            yield Server(platform.process("bench.bare_api"), f"http://{host}:{port}/result?file={file}")
 
 
 async def _runs(bar: Progress, rounds: int, words: int) -> tuple[Runs[Run], float]:
-    """And by how much the API grew, in MiB, over all its runs."""
+    """And by how much the API grew, in MiB, over all its runs, once it had served a transcript of one word."""
     task = bar.add_task(f"a transcript of {words:,} words", total=4 * rounds)
     runs: Runs[Run] = Runs()
-    async with running({"JOB_LEASE_SEC": "3600"}, workers=False) as platform:
-        api = platform.process("api")
-        before = api.memory_info().rss
-        client = httpx.AsyncClient(trust_env=False, timeout=60)
-        async with _servers(platform, words) as (ours, anchor), client:
+    async with (
+        running({"JOB_LEASE_SEC": "3600"}, workers=False) as platform,
+        httpx.AsyncClient(trust_env=False, timeout=60) as client,
+    ):
+        short, ours = await _stored(platform, 1), await _stored(platform, words)
+        await short.run(client)
+        before = ours.process.memory_info().rss
+        async with _anchor(platform, client, ours) as anchor:
             await anchor.run(client)
             for side in abba(rounds):
                 runs.add(side, await (ours if side == "ours" else anchor).run(client))
                 bar.advance(task)
-        return runs, (api.memory_info().rss - before) / MIB
+        return runs, (ours.process.memory_info().rss - before) / MIB
 
 
 def _lines(runs: Runs[Run], grown: float) -> list[Line]:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -156,6 +156,21 @@ async def result(platform: Platform, caller: Caller, job_id: UUID) -> Result:
     edits = await speakers.edits_of(platform, job_id)
     heard = edits.apply(await transcripts.load(platform.store, job.result_key))
     return Result(job, transcript, heard, edits.names, await _audio_url(platform, job, transcript))
+
+
+async def unread_result(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Result, AsyncGenerator[bytes]]:
+    """The result without its segments, and the end of its JSON: `,"segments":[…],"text":"…"}`, to be closed.
+
+    Raises JobNotFound, ResultNotReady, JobHasNoResult.
+    """
+    job, transcript = await transcribed(platform, caller, job_id)
+    assert job.result_key is not None
+    edits, audio_url = await speakers.edits_of(platform, job_id), await _audio_url(platform, job, transcript)
+    if edits.merged:  # which every word says
+        unread = transcripts.unread(edits.apply(await transcripts.load(platform.store, job.result_key)))
+    else:
+        unread = await transcripts.open_unread(platform.store, job.result_key)
+    return Result(job, transcript, edits.apply(unread.about), edits.names, audio_url), unread.rest
 
 
 async def _audio_url(platform: Platform, job: Job, transcript: Transcript) -> str | None:

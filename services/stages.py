@@ -63,5 +63,5 @@ async def _load(platform: Platform, key: str) -> StageReached | None:
 
 async def _put(platform: Platform, owner: str, job_id: UUID, fence: int, reached: StageReached) -> str:
     key = layout.stage(owner, job_id, reached.stage, fence)
-    await platform.store.put(key, transcripts.compressed(reached))
+    await platform.store.put(key, transcripts.compressed_stage(reached))
     return key

@@ -1,11 +1,12 @@
 """The native API: submit, watch, read, end."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api import forms, ranges
@@ -175,12 +176,21 @@ async def result(
     format: Annotated[ResultFormat, Query(description="json, or the text or subtitles alone.")] = "json",  # noqa: A002
 ) -> Response:
     """The whole transcript."""
-    found = await reading.result(platform, caller, job_id)
     if format != "json":
+        found = await reading.result(platform, caller, job_id)
         write, media_type = WRITERS[format]
         return PlainTextResponse(write(found.heard.segments, found.labels), media_type=media_type, headers=NO_STORE)
+    found, rest = await reading.unread_result(platform, caller, job_id)
     view = JobResult.of(found, audio_url=_absolute(request, found.audio_url))
-    return Response(view.model_dump_json(), media_type="application/json", headers=NO_STORE)
+    return StreamingResponse(_with_rest(view, rest), media_type="application/json", headers=NO_STORE)
+
+
+async def _with_rest(view: JobResult, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The answer, of which segments and text go out as they are stored."""
+    async with aclosing(rest):
+        yield view.model_dump_json(exclude={"segments", "text"}).encode().removesuffix(b"}")
+        async for piece in rest:
+            yield piece
 
 
 def _absolute(request: Request, link: str | None) -> str | None:
