@@ -139,8 +139,26 @@ class Ground:
 
     def said_in_logs(self, job: UUID, words: str) -> int:
         """In how many lines the workers have said `words` of the job."""
-        logs = (self.whole.home / "logs").glob("worker*.log*")
-        return sum(str(job) in line and words in line for log in logs for line in log.read_text().splitlines())
+        lines = (line for log in self._worker_logs() for line in log.read_text().splitlines())
+        return sum(str(job) in line and words in line for line in lines)
+
+    def _worker_logs(self) -> list[Path]:
+        return list((self.whole.home / "logs").glob("worker*.log*"))
+
+    async def story(self, job: UUID) -> str:
+        """All that can be known of a job and of who might have it, for whoever has waited for it in vain."""
+        row = await self.sql.fetchrow("SELECT * FROM transcript_jobs WHERE id = $1", job)
+        events = await self.sql.fetch("SELECT seq, at, event FROM job_events WHERE job_id = $1 ORDER BY seq", job)
+        waiting = await self.sql.fetch(
+            "SELECT pid, state, wait_event_type, xact_start, left(query, 90) AS query FROM pg_stat_activity"
+            " WHERE state <> 'idle' AND pid <> pg_backend_pid()"
+        )
+        hints = [await self.redis.zrange("arq:queue", 0, -1, withscores=True), await self.redis.keys(f"arq:*{job}*")]
+        workers = {process.pid: process.status() for process in self.whole.processes("worker")}
+        said = [line for log in self._worker_logs() for line in log.read_text().splitlines() if str(job) in line]
+        found = {"row": dict(row) if row else None, "sweeper": await self.sweeper(), "workers": workers, "redis": hints}
+        parts = [f"{name}: {what}" for name, what in found.items()]
+        return "\n".join([*parts, *map(str, map(dict, events)), *map(str, map(dict, waiting)), *said[-20:]])
 
     # Ways to hurt it
 

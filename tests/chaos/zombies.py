@@ -123,8 +123,14 @@ class Zombies(Campaign[Size]):
         zombies = []
         for job, gate, arrival in zip(jobs, gates, arrivals, strict=True):
             if arrival.pid in stopped:
-                zombies.append(Zombie(job, gate, arrival, await self.ground.gates.next(gate)))
+                zombies.append(Zombie(job, gate, arrival, await self._heir(job, gate)))
         return zombies
+
+    async def _heir(self, job: UUID, gate: str) -> Arrival:
+        try:
+            return await self.ground.gates.next(gate)
+        except TimeoutError:
+            raise AssertionError(f"nobody has taken over\n{await self.ground.story(job)}") from None
 
     def _resume(self, zombies: list[Zombie]) -> None:
         for pid in {zombie.stopped.pid for zombie in zombies}:
