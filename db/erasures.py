@@ -2,11 +2,13 @@
 
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import Job
 from domain.lifecycle import ENDED, JobState
+
+UNERASED = and_(Job.erase_requested_at.is_not(None), Job.erased_at.is_(None), Job.state.in_(ENDED))
 
 
 async def wish_erased(session: AsyncSession, job_id: UUID, *, owner: str) -> Job | None:
@@ -22,9 +24,7 @@ async def wish_erased(session: AsyncSession, job_id: UUID, *, owner: str) -> Job
 
 async def to_erase(session: AsyncSession, *, limit: int) -> list[Job]:
     """Ended jobs whose erasure is wished for and not yet done to its end."""
-    wished = (Job.erase_requested_at.is_not(None), Job.erased_at.is_(None))
-    statement = select(Job).where(*wished, Job.state.in_(ENDED)).limit(limit)
-    return list((await session.scalars(statement)).all())
+    return list((await session.scalars(select(Job).where(UNERASED).limit(limit))).all())
 
 
 async def tombstone(session: AsyncSession, job_id: UUID, *, owner: str) -> Job | None:

@@ -2,15 +2,42 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.erasures import UNERASED
+from db.jobs import LOST
 from db.tables import Job, Transcript
 from domain.lifecycle import MAX_CRASHES, TERMINAL, JobState
 
 NOW = func.now()
+
+SPENT = and_(Job.state == JobState.QUEUED, Job.crash_count >= MAX_CRASHES)
+
+
+def _unrung(older_than: timedelta) -> ColumnElement[bool]:
+    """Due, and last rung for a while ago, or due only since."""
+    since = and_(Job.run_at > Job.dispatched_at, Job.run_at <= NOW)
+    return and_(Job.state == JobState.QUEUED, Job.run_at <= NOW, or_(since, Job.dispatched_at < NOW - older_than))
+
+
+class Due(NamedTuple):
+    """Whether there are jobs for each of a sweeper's duties."""
+
+    lost: bool
+    spent: bool
+    unrung: bool
+    unerased: bool
+
+
+async def due(session: AsyncSession, *, ring_after: timedelta) -> Due:
+    """One look for all, as a platform with nothing to do asks every second."""
+    kinds = (and_(Job.state == JobState.PROCESSING, LOST), SPENT, _unrung(ring_after), UNERASED)
+    row = (await session.execute(select(*(exists().where(kind) for kind in kinds)))).one()
+    return Due._make(row)
 
 
 async def pin_now(session: AsyncSession) -> None:
@@ -28,14 +55,8 @@ async def extend_all_leases(session: AsyncSession, lease: timedelta) -> int:
 
 async def stale_dispatches(session: AsyncSession, *, older_than: timedelta, limit: int) -> list[tuple[UUID, int]]:
     """Due jobs last rung for a while ago, or that became due since: (id, dispatch number), oldest first."""
-    due_since_rung = and_(Job.run_at > Job.dispatched_at, Job.run_at <= func.now())
-    statement = (
-        select(Job.id, Job.dispatch_no)
-        .where(Job.state == JobState.QUEUED, Job.run_at <= func.now())
-        .where(or_(due_since_rung, Job.dispatched_at < func.now() - older_than))
-        .order_by(Job.dispatched_at)
-        .limit(limit)
-    )
+    stale = select(Job.id, Job.dispatch_no).where(_unrung(older_than))
+    statement = stale.order_by(Job.dispatched_at).limit(limit)
     return [(job_id, number) for job_id, number in await session.execute(statement)]
 
 
@@ -59,7 +80,7 @@ async def touch_dispatched(session: AsyncSession, job_ids: Iterable[UUID]) -> No
 
 
 async def spent(session: AsyncSession, *, limit: int) -> list[UUID]:
-    statement = select(Job.id).where(Job.state == JobState.QUEUED, Job.crash_count >= MAX_CRASHES).limit(limit)
+    statement = select(Job.id).where(SPENT).limit(limit)
     return list((await session.scalars(statement)).all())
 
 

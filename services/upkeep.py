@@ -50,6 +50,12 @@ async def hand_back_duties(platform: Platform, *, holder: str) -> None:
         await duties.hand_back(session, holder=holder)
 
 
+async def due(platform: Platform) -> sweeps.Due:
+    """Is there anything to do?"""
+    async with platform.sessions.alone() as session:
+        return await sweeps.due(session, ring_after=RING_AGAIN_AFTER)
+
+
 async def rescue(platform: Platform, pulse: Pulse) -> int:
     """Give the jobs of lost workers to others. After a pause, first give every worker its whole lease again."""
     async with platform.sessions.begin() as session:

@@ -38,9 +38,16 @@ class Sweeper:
 
     async def sweep(self) -> None:
         if await upkeep.take_duty(self._platform, self._pulse, holder=self._worker):
-            await upkeep.rescue(self._platform, self._pulse)
+            due = await upkeep.due(self._platform)
+            if due.lost or self._pulse.paused():
+                await upkeep.rescue(self._platform, self._pulse)
             # None of the rest may keep the pulse from beating: it would look like a pause, in which nobody is rescued.
-            await self._each(upkeep.give_up_spent, upkeep.redispatch, retention.finish_erasures)
+            rest = {
+                upkeep.give_up_spent: due.spent,
+                upkeep.redispatch: due.unrung or due.lost,
+                retention.finish_erasures: due.unerased,
+            }
+            await self._each(*(duty for duty, is_due in rest.items() if is_due))
             await self._tidy()
         self._pulse.beat()
 

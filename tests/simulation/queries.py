@@ -13,6 +13,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 from db import duties, engine_reports, erasures, history, idempotency, jobs, sweeps
+from db.sweeps import Due
 from domain.capabilities import EngineReport
 from domain.events import Event
 from domain.lifecycle import ENDED, MAX_CRASHES, TERMINAL, JobState
@@ -31,8 +32,7 @@ class Erasures:
     @staticmethod
     async def to_erase(session: Transaction, *, limit: int) -> list[JobRow]:
         await session.statement()
-        wished = [row for row in session.jobs() if row.erase_requested_at is not None and row.erased_at is None]
-        return [row for row in wished if row.state in ENDED][:limit]
+        return [row for row in session.jobs() if _is_unerased(row)][:limit]
 
     @staticmethod
     async def tombstone(session: Transaction, job_id: UUID, *, owner: str) -> JobRow | None:
@@ -51,6 +51,17 @@ class Sweeps:
     """In place of `db.sweeps`."""
 
     @staticmethod
+    async def due(session: Transaction, *, ring_after: timedelta) -> Due:
+        now = await session.statement()
+        rows = session.jobs()
+        return Due(
+            lost=any(_is_lost(row, now) for row in rows),
+            spent=any(map(_is_spent, rows)),
+            unrung=any(_is_unrung(row, now, ring_after) for row in rows),
+            unerased=any(map(_is_unerased, rows)),
+        )
+
+    @staticmethod
     async def pin_now(session: Transaction) -> None:
         await session.statement()
 
@@ -61,8 +72,7 @@ class Sweeps:
     @staticmethod
     async def stale_dispatches(session: Transaction, *, older_than: timedelta, limit: int) -> list[tuple[UUID, int]]:
         now = await session.statement()
-        due = [row for row in session.jobs() if row.state == JobState.QUEUED and row.run_at <= now]
-        stale = [row for row in due if row.run_at > row.dispatched_at or row.dispatched_at < now - older_than]
+        stale = [row for row in session.jobs() if _is_unrung(row, now, older_than)]
         return [(row.id, row.dispatch_no) for row in sorted(stale, key=lambda row: row.dispatched_at)][:limit]
 
     @staticmethod
@@ -76,8 +86,7 @@ class Sweeps:
     @staticmethod
     async def spent(session: Transaction, *, limit: int) -> list[UUID]:
         await session.statement()
-        rows = (row for row in session.jobs() if row.state == JobState.QUEUED and row.crash_count >= MAX_CRASHES)
-        return [row.id for row in rows][:limit]
+        return [row.id for row in session.jobs() if _is_spent(row)][:limit]
 
     @staticmethod
     async def with_expired_audio(
@@ -110,6 +119,23 @@ class Sweeps:
         await session.statement()
         rows = [row for job_id in job_ids if (row := session.job(job_id)) is not None]
         return {row.id for row in rows if row.source_key is not None}
+
+
+def _is_lost(row: JobRow, now: datetime) -> bool:
+    return row.state == JobState.PROCESSING and row.lease_until is not None and row.lease_until < now
+
+
+def _is_spent(row: JobRow) -> bool:
+    return row.state == JobState.QUEUED and row.crash_count >= MAX_CRASHES
+
+
+def _is_unrung(row: JobRow, now: datetime, older_than: timedelta) -> bool:
+    due = row.state == JobState.QUEUED and row.run_at <= now
+    return due and (row.run_at > row.dispatched_at or row.dispatched_at < now - older_than)
+
+
+def _is_unerased(row: JobRow) -> bool:
+    return row.erase_requested_at is not None and row.erased_at is None and row.state in ENDED
 
 
 def _is_past(row: JobRow, now: datetime, kept: timedelta, failed_kept: timedelta) -> bool:

@@ -1,9 +1,10 @@
 """The simulated database answers as PostgreSQL does: every move × state × flag, on rows that are the same in both."""
 
 import itertools
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -149,10 +150,10 @@ class Twins:
         self.simulated = Transaction(database, alone=False)
 
     @classmethod
-    async def bear(cls, session: AsyncSession) -> "Twins":
+    async def bear(cls, session: AsyncSession, *, only: int | None = None) -> "Twins":
         now = await session.scalar(select(func.now()))
         assert now is not None
-        rows = list(cases(now))
+        rows = list(cases(now)) if only is None else [next(itertools.islice(cases(now), only, None))]
         await session.execute(insert(Transcript), [values_of(transcript_of(row)) for row in rows])
         await session.execute(insert(Job), [values_of(row) for row in rows])
         return cls(session, now, rows)
@@ -219,6 +220,20 @@ async def test_a_look_at_all_jobs_sees_what_postgresql_sees(platform: Platform, 
         assert told_by(real) == told_by(simulated)
         assert real
         await session.rollback()
+
+
+async def test_a_sweeper_sees_in_every_job_by_itself_what_postgresql_sees_in_it(platform: Platform) -> None:
+    seen = Counter[str]()
+    async with platform.sessions.begin() as session:
+        for only in range(sum(1 for _ in cases(datetime.now(UTC)))):
+            savepoint = await session.begin_nested()
+            twins = await Twins.bear(session, only=only)
+            real, simulated = await twins.both(lambda db, s: db.sweeps.due(s, ring_after=timedelta(seconds=3)))
+            assert real == simulated, twins.rows
+            seen.update(name for name, is_due in real._asdict().items() if is_due)
+            await savepoint.rollback()
+        await session.rollback()
+    assert set(seen) == set(sweeps.Due._fields), "every duty came up"
 
 
 async def test_an_owner_sees_of_a_job_what_postgresql_shows(platform: Platform) -> None:
