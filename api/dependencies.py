@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
 from api.engine_board import EngineBoard
 from domain.access import LOCAL_OWNER, PUBLIC_OWNER, Caller
@@ -10,18 +11,18 @@ from services.following import Hub
 from services.platform import Platform
 
 
-def get_platform(request: Request) -> Platform:
-    platform: Platform = request.app.state.platform
+def get_platform(connection: HTTPConnection) -> Platform:
+    platform: Platform = connection.app.state.platform
     return platform
 
 
-def get_hub(request: Request) -> Hub:
-    hub: Hub = request.app.state.hub
+def get_hub(connection: HTTPConnection) -> Hub:
+    hub: Hub = connection.app.state.hub
     return hub
 
 
-def get_board(request: Request) -> EngineBoard:
-    board: EngineBoard = request.app.state.board
+def get_board(connection: HTTPConnection) -> EngineBoard:
+    board: EngineBoard = connection.app.state.board
     return board
 
 
