@@ -9,8 +9,9 @@ from fastapi import FastAPI
 from api import errors
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
-from api.routes import contexts, health, media, transcribe_jobs, webhooks
+from api.routes import accounts, contexts, health, media, transcribe_jobs, webhooks
 from config.settings import Settings
+from services.doorkeeper import Doorkeeper
 from services.following import Hub
 from services.platform import open_platform
 
@@ -32,10 +33,14 @@ def create_app(settings: Settings) -> FastAPI:
             hub = Hub(platform)
             hub.start()
             app.state.platform, app.state.hub, app.state.board = platform, hub, EngineBoard(platform)
+            doorkeeper = Doorkeeper(platform) if settings.api.auth == "required" else None
+            app.state.doorkeeper = doorkeeper
             try:
                 yield
             finally:
                 await hub.stop()
+                if doorkeeper is not None:
+                    doorkeeper.close()
 
     app = FastAPI(title="Escriba", version=version("escriba"), description=DESCRIPTION, lifespan=lifespan)
     errors.install(app)
@@ -44,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route(
         "/engines", transcribe_jobs.engines, tags=["jobs"], summary="Alias of /api/transcribe/jobs/engines"
     )
+    app.include_router(accounts.router)
     app.include_router(contexts.router)
     app.include_router(webhooks.router)
     app.include_router(media.router)

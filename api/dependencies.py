@@ -1,14 +1,27 @@
-"""What routes ask for by type: the platform, the hub, and who is calling."""
+"""What routes ask for by type: the platform, the hub, and who is calling.
 
-from typing import Annotated
+Who may call is decided here and nowhere else: `CallerDep` takes the scope to read for a GET and a WebSocket, and the
+scope to write for everything else; other scopes have dependencies of their own. A route that names none is for
+everybody, and tests/api/test_identities.py lists those.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Annotated, TypeVar
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.engine_board import EngineBoard
-from domain.access import LOCAL_OWNER, PUBLIC_OWNER, Caller
+from domain.access import LOCAL_OWNER, PERSONAL, PUBLIC_OWNER, Caller, Scope
+from domain.account_errors import MissingScope, Unauthenticated
+from domain.errors import NotFound
+from services.doorkeeper import Doorkeeper
 from services.following import Hub
 from services.platform import Platform
+
+Item = TypeVar("Item")
+
+ACCESS_COOKIE, REFRESH_COOKIE = "escriba_access", "escriba_refresh"
 
 
 def get_platform(connection: HTTPConnection) -> Platform:
@@ -26,11 +39,67 @@ def get_board(connection: HTTPConnection) -> EngineBoard:
     return board
 
 
-def get_caller(platform: Annotated[Platform, Depends(get_platform)]) -> Caller:
-    return Caller(owner=PUBLIC_OWNER if platform.settings.api.insecure_no_auth else LOCAL_OWNER)
+def get_doorkeeper(connection: HTTPConnection) -> Doorkeeper:
+    """Raises NotFound where nobody is asked who they are."""
+    doorkeeper: Doorkeeper | None = connection.app.state.doorkeeper
+    if doorkeeper is None:
+        raise NotFound("there are no accounts here: the platform runs with AUTH=off")
+    return doorkeeper
 
 
 PlatformDep = Annotated[Platform, Depends(get_platform)]
 BoardDep = Annotated[EngineBoard, Depends(get_board)]
 HubDep = Annotated[Hub, Depends(get_hub)]
+DoorkeeperDep = Annotated[Doorkeeper, Depends(get_doorkeeper)]
+
+
+async def admitted(connection: HTTPConnection) -> Caller:
+    """Whoever calls, whatever they may. Raises Unauthenticated, BadToken."""
+    settings = get_platform(connection).settings.api
+    if settings.auth == "off":
+        public = settings.insecure_no_auth
+        return Caller(PUBLIC_OWNER) if public else Caller(LOCAL_OWNER, PERSONAL | {Scope.ADMIN})
+    credential = _credential(connection)
+    if not credential:
+        raise Unauthenticated
+    return await get_doorkeeper(connection).admit(credential)
+
+
+def _credential(connection: HTTPConnection) -> str | None:
+    """From a header, else from the cookie of a browser. Never from the URL, which logs and histories keep."""
+    scheme, _, bearer = connection.headers.get("Authorization", "").partition(" ")
+    if scheme:
+        return bearer.strip() if scheme.lower() == "bearer" else None
+    return connection.headers.get("X-API-Key") or connection.cookies.get(ACCESS_COOKIE)
+
+
+def by_method(connection: HTTPConnection) -> Scope:
+    reads = connection.scope["type"] == "websocket" or connection.scope["method"] in ("GET", "HEAD")
+    return Scope.READ if reads else Scope.WRITE
+
+
+def having(scope: Scope | None = None) -> Callable[[HTTPConnection], Awaitable[Caller]]:
+    """A caller with this scope, or with the one that the method takes."""
+
+    async def get_caller(connection: HTTPConnection) -> Caller:
+        caller, needed = await admitted(connection), scope or by_method(connection)
+        if needed not in caller.scopes:
+            raise MissingScope(needed)
+        return caller
+
+    return get_caller
+
+
+get_caller = having()
+
+
+def while_allowed(connection: HTTPConnection, caller: Caller, items: AsyncGenerator[Item]) -> AsyncGenerator[Item]:
+    """What a caller is told over a long time, until their log-in or key is good no more."""
+    return items if caller.proof is None else get_doorkeeper(connection).while_good(caller.proof, items)
+
+
 CallerDep = Annotated[Caller, Depends(get_caller)]
+ReaderDep = Annotated[Caller, Depends(having(Scope.READ))]
+SettingsCallerDep = Annotated[Caller, Depends(having(Scope.SETTINGS))]
+AccountDep = Annotated[Caller, Depends(having(Scope.ACCOUNT))]
+AdminDep = Annotated[Caller, Depends(having(Scope.ADMIN))]

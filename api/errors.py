@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from domain import errors
+from domain import account_errors, errors
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ STATUS: dict[type[errors.EscribaError], int] = {
     errors.AudioDeleted: 410,
     errors.RangeNotSatisfiable: 416,
     errors.Refused: 409,
+    account_errors.Unauthenticated: 401,
+    account_errors.TooMuch: 429,
     errors.Forbidden: 403,
     errors.Unavailable: 503,
     errors.BadMedia: 422,
@@ -63,6 +65,10 @@ def answer(error: errors.EscribaError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if isinstance(error, account_errors.TooMuch):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, account_errors.Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if isinstance(error, errors.TooLarge):

@@ -123,6 +123,7 @@ class _Plan:
             "MODELS_DIR": str(self.home / "models"),
             "TMP_DIR": str(self.home / "work"),
             "LINK_SECRET": self.secrets["links"],
+            "JWT_SECRET_KEY": self.secrets["tokens"],
         }
         if self._ours("DATABASE_URL"):
             added |= {"DATABASE_URL": self._database(postgres.APP)}

@@ -48,6 +48,7 @@ def _pair_up(value: object) -> object:
     return dict(part.split("=", 1) for part in parts)
 
 
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Folder = Annotated[Path, AfterValidator(_expand)]
 Port = Annotated[int, Field(ge=0, le=65_535)]

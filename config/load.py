@@ -196,13 +196,13 @@ def _complaints(error: ValidationError, reading: _Reading, under: tuple[str, ...
     """What pydantic found, without the values: one of them may be a secret."""
     for found in error.errors(include_url=False, include_input=False):
         loc = (*under, *map(str, found["loc"]))
+        what = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if not loc:  # of several that do not go together
+            yield what
+            continue
         setting = _BY_PATH.get(loc[:1]) or _BY_PATH[loc[:2]]
         name = reading.said_as.get(setting.name, setting.name)
-        if found["type"] == "missing":
-            yield f"{name}: is not set. {setting.info.description}"
-        else:
-            what = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            yield f"{name}: {what}"
+        yield f"{name}: is not set. {setting.info.description}" if found["type"] == "missing" else f"{name}: {what}"
 
 
 def _raise_for(problems: Iterable[str]) -> None:

@@ -11,9 +11,6 @@ from config.settings import Settings
 
 RESERVED = {
     "RABBITMQ_URL": "arrives with the RabbitMQ door",
-    "GRABADORA_JWT_SECRET_KEY": "arrives with accounts",
-    "WEBSOCKET_PING_INTERVAL": "arrives with the WebSocket door",
-    "WEBSOCKET_TIMEOUT": "arrives with the WebSocket door",
     "PYTHON_PATH": "models run under the Python that runs Escriba; there is no second one to find",
     "WORKER_SCRIPT": "there is no worker script: decoding is ffmpeg in a sandbox, models run in the engine server",
 }

@@ -6,7 +6,7 @@ made from these by `config.reference`. Nothing here reads the environment: `conf
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -16,8 +16,11 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
+from config.account_settings import AccountSettings
+from config.dialect_settings import SocketSettings
 from config.fields import (
     AnyCase,
     Digits,
@@ -30,6 +33,7 @@ from config.fields import (
     Section,
     env,
 )
+from config.render_settings import RenderSettings
 from config.webhook_settings import WebhookSettings
 
 
@@ -38,7 +42,7 @@ class ApiSettings(Section):
 
     auth: Annotated[Literal["off", "required"], AnyCase] = env(
         "AUTH",
-        "`required` asks every caller who they are (arrives with accounts); `off` serves one owner.",
+        "`required` asks every caller who they are; `off` serves one owner.",
         default="off",
     )
     insecure_no_auth: bool = env(
@@ -69,21 +73,15 @@ class ApiSettings(Section):
         "API_SHUTDOWN_GRACE_SEC", "Time that open requests get to end on shutdown.", default=5.0
     )
 
-    @field_validator("auth")
-    @classmethod
-    def _is_there(cls, auth: str) -> str:
-        if auth == "required":
-            raise ValueError("`required` has to wait: there are no accounts yet; leave it out and keep to loopback")
-        return auth
-
     @field_validator("host")
     @classmethod
     def _is_meant(cls, host: str, info: ValidationInfo) -> str:
-        # A malformed INSECURE_NO_AUTH is missing from `info.data` and has its own complaint.
-        if not info.data.get("insecure_no_auth", True) and not is_loopback(host):
+        # What is malformed is missing from `info.data` and has its own complaint.
+        open_door = info.data.get("auth", "required") == "off" and not info.data.get("insecure_no_auth", True)
+        if open_door and not is_loopback(host):
             raise ValueError(
-                "is not loopback, so the network could reach every recording unasked: keep 127.0.0.1, "
-                "or say INSECURE_NO_AUTH=1 if that is what you want"
+                "is not loopback, so the network could reach every recording unasked: say AUTH=required, keep "
+                "127.0.0.1, or say INSECURE_NO_AUTH=1 if that is what you want"
             )
         return host
 
@@ -220,7 +218,6 @@ class EngineSettings(Section):
         "WHISPER_MODEL",
         "Whisper model of a job that names none: a size (tiny … large-v3) or a local folder.",
         default="base",
-        aliases=("DEFAULT_MODEL",),
     )
     whisper_models: Names = env(
         "WHISPER_AVAILABLE_MODELS",
@@ -398,15 +395,26 @@ class Settings(Section):
         default=Path("~/.local/share/escriba"),
     )
     api: ApiSettings
+    accounts: AccountSettings
     database: DatabaseSettings
     redis: RedisSettings
     storage: StorageSettings
     media: MediaSettings
+    rendering: RenderSettings
     engines: EngineSettings
     workers: WorkerSettings
     retention: RetentionSettings
     webhooks: WebhookSettings
+    sockets: SocketSettings
     log: LogSettings
+
+    @model_validator(mode="after")
+    def _callers_can_be_known(self) -> Self:
+        if self.api.auth == "required" and self.api.insecure_no_auth:
+            raise ValueError("AUTH=required and INSECURE_NO_AUTH=1 contradict each other: leave one out")
+        if self.api.auth == "required" and self.accounts.jwt_key is None:
+            raise ValueError("AUTH=required needs JWT_SECRET_KEY: at least 32 random bytes, the same for every process")
+        return self
 
     @property
     def worker_connections(self) -> int:

@@ -98,6 +98,8 @@ class Job(Base):
     transcript_id: Mapped[UUID] = mapped_column(ForeignKey("transcripts.id"), unique=True)
     parent_job_id: Mapped[UUID | None]
     owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    profile_id: Mapped[UUID | None]
+    """The owner's profile that it is counted under."""
 
     state: Mapped[JobState] = mapped_column(Text(), server_default=JobState.QUEUED)
     seq: Mapped[int] = mapped_column(server_default="1")
@@ -311,6 +313,8 @@ class StreamTicket(Base):
     ticket_sha256: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[UUID] = mapped_column(ForeignKey("transcript_jobs.id", ondelete="CASCADE"))
     owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    proof: Mapped[str | None]
+    """What whoever got it had shown: the stream ends when that is good no more."""
     expires_at: Mapped[datetime]
 
 

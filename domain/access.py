@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, Self
 from uuid import UUID
 
 LOCAL_OWNER = "local"
@@ -26,6 +27,26 @@ class Scope(StrEnum):
 PERSONAL = frozenset(Scope) - {Scope.ADMIN}
 
 
+FOR_KEYS = PERSONAL - {Scope.ACCOUNT}
+"""What a machine may be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What somebody has shown: a log-in, by its id, or an API key, by its hash."""
+
+    kind: Literal["login", "key"]
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        kind, _, name = text.partition(":")
+        return cls("key" if kind == "key" else "login", name)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     owner: str
@@ -34,6 +55,7 @@ class Caller:
     """None where nobody is asked who they are."""
     profile_id: UUID | None = None
     """What their jobs are counted under."""
+    proof: Proof | None = None
 
     @property
     def is_admin(self) -> bool:

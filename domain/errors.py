@@ -6,6 +6,10 @@ EscribaError                    internal
 │   ├── MissingFile             missing_file
 │   ├── UnknownEngine           unknown_engine
 │   ├── IdempotencyKeyReused    idempotency_key_reused
+│   ├── BadSocketMessage        bad_message           said over a WebSocket
+│   │   ├── BinaryMessage       binary_message
+│   │   ├── UnknownMessage      unknown_message
+│   │   └── WrongJob            wrong_job
 │   ├── WebhookUrlRefused       webhook_url_refused
 │   │   └── WebhookHostUnknown  webhook_host_unknown
 │   └── UnsupportedOption       unsupported_option
@@ -66,12 +70,17 @@ class EscribaError(Exception):
     """
 
     code: ClassVar[str] = "internal"
+    said: ClassVar[str] = ""
+    """The message, where it is always the same."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(self.said if message is None else message)
 
 
 class Invalid(EscribaError):
     code = "invalid_request"
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
 
@@ -125,6 +134,28 @@ class IdempotencyKeyReused(Invalid):
         )
 
 
+class BadSocketMessage(Invalid):
+    code = "bad_message"
+    said = 'this is no message: send a JSON object such as {"type": "ping"}'
+
+
+class BinaryMessage(BadSocketMessage):
+    code = "binary_message"
+    said = "messages are text: send JSON in text frames"
+
+
+class UnknownMessage(BadSocketMessage):
+    code = "unknown_message"
+
+    def __init__(self, known: list[str]) -> None:
+        super().__init__(f"there is no message of this type; send one of {', '.join(known)}")
+
+
+class WrongJob(BadSocketMessage):
+    code = "wrong_job"
+    said = "this connection is another job's; connect to /ws/transcription/JOB_ID of the one that is meant"
+
+
 class WebhookUrlRefused(Invalid):
     """`why` is said of the URL; it never repeats it."""
 
@@ -154,44 +185,32 @@ class NotFound(EscribaError):
 
 class JobNotFound(NotFound):
     code = "job_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("there is no such job; it may have been deleted")
+    said = "there is no such job; it may have been deleted"
 
 
 class ContextNotFound(NotFound):
     code = "context_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("there is no such context; GET /api/contexts lists yours")
+    said = "there is no such context; GET /api/contexts lists yours"
 
 
 class WebhookNotFound(NotFound):
     code = "webhook_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("there is no such webhook; GET /api/webhooks lists yours")
+    said = "there is no such webhook; GET /api/webhooks lists yours"
 
 
 class DeliveryNotFound(NotFound):
     code = "delivery_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("this webhook has no such delivery; its log lists those that are kept")
+    said = "this webhook has no such delivery; its log lists those that are kept"
 
 
 class ObjectNotFound(NotFound):
     code = "object_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("the stored object is not there")
+    said = "the stored object is not there"
 
 
 class AudioDeleted(NotFound):
     code = "audio_deleted"
-
-    def __init__(self) -> None:
-        super().__init__("the recording has been deleted, as its retention time says; the transcript may remain")
+    said = "the recording has been deleted, as its retention time says; the transcript may remain"
 
 
 class RangeNotSatisfiable(EscribaError):
@@ -219,7 +238,7 @@ class AlreadyFinished(Refused):
     code = "already_finished"
 
     def __init__(self, state: str) -> None:
-        super().__init__(f"the job is already {state}; to remove it, DELETE it")
+        super().__init__(f"the job is already {state}; to remove it, DELETE /api/transcribe/jobs/JOB_ID")
         self.code = f"already_{state}"  # type: ignore[misc]  # one class, a code for each state
 
 
@@ -254,9 +273,7 @@ class WebhookNotActive(Refused):
 
 class DeliveryErased(Refused):
     code = "delivery_erased"
-
-    def __init__(self) -> None:
-        super().__init__("the job has been erased, and what was told of it with it; it cannot be told again")
+    said = "the job has been erased, and what was told of it with it; it cannot be told again"
 
 
 class Forbidden(EscribaError):
@@ -265,30 +282,22 @@ class Forbidden(EscribaError):
 
 class HostNotAllowed(Forbidden):
     code = "host_not_allowed"
-
-    def __init__(self) -> None:
-        super().__init__("this Host is not served here; add it to ALLOWED_HOSTS if it is yours")
+    said = "this Host is not served here; add it to ALLOWED_HOSTS if it is yours"
 
 
 class OriginNotAllowed(Forbidden):
     code = "origin_not_allowed"
-
-    def __init__(self) -> None:
-        super().__init__("pages of this Origin may not use the platform; add it to ALLOWED_ORIGINS if it is yours")
+    said = "pages of this Origin may not use the platform; add it to ALLOWED_ORIGINS if it is yours"
 
 
 class BadLink(Forbidden):
     code = "bad_link"
-
-    def __init__(self) -> None:
-        super().__init__("this link has expired or was changed; fetch the result again for a fresh one")
+    said = "this link has expired or was changed; fetch the result again for a fresh one"
 
 
 class BadTicket(Forbidden):
     code = "bad_ticket"
-
-    def __init__(self) -> None:
-        super().__init__("this ticket is not for this stream, was used before, or has expired; ask for a new one")
+    said = "this ticket is not for this stream, was used before, or has expired; ask for a new one"
 
 
 class Unavailable(EscribaError):
@@ -301,16 +310,12 @@ class EngineUnavailable(Unavailable):
 
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
-
-    def __init__(self) -> None:
-        super().__init__("the database does not answer; nothing was lost, try again in a few seconds")
+    said = "the database does not answer; nothing was lost, try again in a few seconds"
 
 
 class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
-
-    def __init__(self) -> None:
-        super().__init__("the object store does not answer; try again in a few seconds")
+    said = "the object store does not answer; try again in a few seconds"
 
 
 class BadMedia(EscribaError):
@@ -367,9 +372,7 @@ class ModelMissing(EngineFailed):
 
 class DeadlinePassed(EscribaError):
     code = "deadline"
-
-    def __init__(self) -> None:
-        super().__init__("the attempt took longer than a recording of this length may; try a faster engine or model")
+    said = "the attempt took longer than a recording of this length may; try a faster engine or model"
 
 
 class BadSettings(EscribaError):

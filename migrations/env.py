@@ -9,8 +9,8 @@ from sqlalchemy.pool import NullPool
 
 from config.load import load_section
 from config.settings import DatabaseSettings
+from db import account_tables
 from db.session import async_url
-from db.tables import Base
 
 LOCK = 7_246_352
 """An arbitrary number: two migrations at once take turns."""
@@ -25,7 +25,7 @@ def _url() -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
+    context.configure(connection=connection, target_metadata=account_tables.Base.metadata, compare_server_default=True)
     with context.begin_transaction():
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         context.run_migrations()
@@ -40,7 +40,7 @@ async def _run() -> None:
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
+    context.configure(dialect_name="postgresql", target_metadata=account_tables.Base.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 else:

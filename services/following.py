@@ -6,7 +6,7 @@ whenever a number is missing, and one query a process every two seconds finds wh
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -157,7 +157,7 @@ class Hub:
 
 async def open_stream(
     platform: Platform, hub: Hub, caller: Caller, job_id: UUID, last: Cursor | None
-) -> AsyncIterator[tuple[Event, Cursor | None]] | None:
+) -> AsyncGenerator[tuple[Event, Cursor | None]] | None:
     """Events of a job for one client, each durable one with the cursor that it leaves the client at.
 
     None where `last` already stands behind the job's end. Raises JobNotFound before anything is streamed.
@@ -179,7 +179,7 @@ def _is_beyond(cursor: Cursor, job: Job) -> bool:
 
 async def _follow(
     platform: Platform, hub: Hub, caller: Caller, job_id: UUID, cursor: Cursor
-) -> AsyncIterator[tuple[Event, Cursor | None]]:
+) -> AsyncGenerator[tuple[Event, Cursor | None]]:
     with hub.follower(job_id) as follower:  # first listen, then look: nothing falls between the two
         job, transcript = await find(platform, caller, job_id)
         yield standing(job, transcript), None

@@ -10,7 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from db import tickets
-from domain.access import Caller
+from domain.access import Caller, Proof, Scope
 from domain.errors import BadTicket
 from services import reading
 from services.platform import Platform
@@ -28,18 +28,21 @@ async def issue(platform: Platform, caller: Caller, job_id: UUID) -> Ticket:
     """Raises JobNotFound."""
     await reading.find(platform, caller, job_id)
     token = secrets.token_urlsafe(32)
+    proof = None if caller.proof is None else str(caller.proof)
+    values = {"ticket_sha256": _hashed(token), "job_id": job_id, "owner": caller.owner, "proof": proof}
     async with platform.sessions.begin() as session:
-        await tickets.issue(session, ticket_sha256=_hashed(token), job_id=job_id, owner=caller.owner, lasts=LASTS)
+        await tickets.issue(session, lasts=LASTS, **values)
     return Ticket(token, LASTS)
 
 
 async def redeem(platform: Platform, token: str, job_id: UUID) -> Caller:
-    """Who the ticket was given to. Raises BadTicket."""
+    """Who the ticket was given to, as a reader. Raises BadTicket."""
     async with platform.sessions.begin() as session:
-        owner = await tickets.redeem(session, ticket_sha256=_hashed(token), job_id=job_id)
-    if owner is None:
+        found = await tickets.redeem(session, ticket_sha256=_hashed(token), job_id=job_id)
+    if found is None:
         raise BadTicket
-    return Caller(owner)
+    owner, proof = found
+    return Caller(owner, frozenset({Scope.READ}), proof=None if proof is None else Proof.parse(proof))
 
 
 def _hashed(token: str) -> str:

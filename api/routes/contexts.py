@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.dependencies import CallerDep, PlatformDep
+from api.dependencies import PlatformDep, SettingsCallerDep
 from api.errors import documented
 from api.schemas import View
 from db.tables import Context
@@ -86,14 +86,14 @@ class ContextPage(View):
 
 
 @router.post("", status_code=201, responses=documented(errors.Invalid, errors.DatabaseUnavailable))
-async def create(body: ContextBody, platform: PlatformDep, caller: CallerDep) -> ContextView:
+async def create(body: ContextBody, platform: PlatformDep, caller: SettingsCallerDep) -> ContextView:
     """Keep a vocabulary; name it in `context_id` when you send a recording."""
     return ContextView.of(await contexts.create(platform, caller, body.name, body.terms))
 
 
 @router.get("", responses=documented(errors.DatabaseUnavailable))
 async def list_contexts(
-    platform: PlatformDep, caller: CallerDep, after: Annotated[Plain | None, Query(max_length=200)] = None
+    platform: PlatformDep, caller: SettingsCallerDep, after: Annotated[Plain | None, Query(max_length=200)] = None
 ) -> ContextPage:
     """Your vocabularies by name, 200 at a time; `after` goes on behind a name."""
     found = await contexts.listed(platform, caller, after=after)
@@ -101,17 +101,17 @@ async def list_contexts(
 
 
 @router.get("/{context_id}", responses=NOT_FOUND)
-async def read(context_id: UUID, platform: PlatformDep, caller: CallerDep) -> ContextView:
+async def read(context_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> ContextView:
     return ContextView.of(await contexts.read(platform, caller, context_id))
 
 
 @router.put("/{context_id}", responses=NOT_FOUND)
-async def replace(context_id: UUID, body: ContextBody, platform: PlatformDep, caller: CallerDep) -> ContextView:
+async def replace(context_id: UUID, body: ContextBody, platform: PlatformDep, caller: SettingsCallerDep) -> ContextView:
     """Replace a vocabulary under its next version; jobs already submitted keep the words they had."""
     return ContextView.of(await contexts.replace(platform, caller, context_id, body.name, body.terms))
 
 
 @router.delete("/{context_id}", status_code=204, responses=NOT_FOUND)
-async def delete(context_id: UUID, platform: PlatformDep, caller: CallerDep) -> Response:
+async def delete(context_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> Response:
     await contexts.delete(platform, caller, context_id)
     return Response(status_code=204)

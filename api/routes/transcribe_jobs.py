@@ -8,9 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import HTTPConnection
 
 from api import forms, ranges
-from api.dependencies import BoardDep, CallerDep, HubDep, PlatformDep
+from api.dependencies import BoardDep, CallerDep, HubDep, PlatformDep, ReaderDep, get_caller, while_allowed
 from api.errors import documented
 from api.intake import IntakeDep, KeyDep, accepted
 from api.schemas import (
@@ -80,7 +81,7 @@ async def transcribe_whisperx(intake: IntakeDep) -> JobAccepted:
 
 
 @router.get("/engines", response_model=EnginesView, responses=documented(errors.DatabaseUnavailable))
-async def engines(board: BoardDep, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+async def engines(_: CallerDep, board: BoardDep, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Which engines there are, what each can do, and whether it can do it now, at most a few seconds old.
 
     Cheap to poll: send back the ETag as `If-None-Match`, and the answer is 304 while nothing has changed.
@@ -124,20 +125,23 @@ async def status(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> JobS
     status_code=201,
     responses=documented(errors.JobNotFound, errors.DatabaseUnavailable),
 )
-async def stream_ticket(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> StreamTicketView:
+async def stream_ticket(job_id: UUID, platform: PlatformDep, caller: ReaderDep) -> StreamTicketView:
     """A ticket that opens this stream once, within 30 seconds: for a browser, whose EventSource sends no header."""
     return StreamTicketView.of(job_id, await tickets.issue(platform, caller, job_id))
 
 
-async def get_follower(job_id: UUID, platform: PlatformDep, caller: CallerDep, ticket: str | None = None) -> Caller:
+async def get_follower(
+    job_id: UUID, connection: HTTPConnection, platform: PlatformDep, ticket: str | None = None
+) -> Caller:
     """Whoever the ticket was given to, else the caller."""
-    return caller if ticket is None else await tickets.redeem(platform, ticket, job_id)
+    return await get_caller(connection) if ticket is None else await tickets.redeem(platform, ticket, job_id)
 
 
 @router.get(
     "/stream/{job_id}", response_class=EventSourceResponse, responses=documented(errors.JobNotFound, errors.BadTicket)
 )
 async def stream(
+    request: Request,
     job_id: UUID,
     platform: PlatformDep,
     hub: HubDep,
@@ -155,7 +159,8 @@ async def stream(
     if events is None:
         return Response(status_code=204)
     headers = {"X-Accel-Buffering": "no", **NO_STORE}
-    return EventSourceResponse(_frames(events), ping=PING_SECONDS, headers=headers)
+    allowed = while_allowed(request, caller, events)
+    return EventSourceResponse(_frames(allowed), ping=PING_SECONDS, headers=headers)
 
 
 async def _frames(events: AsyncIterator[tuple[Event, Cursor | None]]) -> AsyncIterator[ServerSentEvent]:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from api.dependencies import CallerDep, PlatformDep
+from api.dependencies import PlatformDep, SettingsCallerDep
 from api.errors import documented
 from api.webhook_schemas import (
     DeliveryPage,
@@ -29,43 +29,45 @@ NOT_FOUND = (errors.WebhookNotFound, errors.DatabaseUnavailable)
 @router.post(
     "", status_code=201, responses=documented(*URL_REFUSED, errors.TooManyWebhooks, errors.DatabaseUnavailable)
 )
-async def register(body: WebhookBody, platform: PlatformDep, caller: CallerDep) -> WebhookWithSecret:
+async def register(body: WebhookBody, platform: PlatformDep, caller: SettingsCallerDep) -> WebhookWithSecret:
     """Have a URL told when jobs end. Keep the secret: it is shown once, and proves that a delivery is ours."""
     return WebhookWithSecret.of(await webhooks.register(platform, caller, body.url, body.events, body.payload))
 
 
 @router.get("", responses=documented(errors.DatabaseUnavailable))
-async def list_webhooks(platform: PlatformDep, caller: CallerDep) -> Webhooks:
+async def list_webhooks(platform: PlatformDep, caller: SettingsCallerDep) -> Webhooks:
     found = await webhooks.listed(platform, caller)
     return Webhooks(webhooks=[WebhookView.of(endpoint) for endpoint in found])
 
 
 @router.get("/{webhook_id}", responses=documented(*NOT_FOUND))
-async def read(webhook_id: UUID, platform: PlatformDep, caller: CallerDep) -> WebhookView:
+async def read(webhook_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> WebhookView:
     return WebhookView.of(await webhooks.read(platform, caller, webhook_id))
 
 
 @router.patch("/{webhook_id}", responses=documented(*URL_REFUSED, *NOT_FOUND))
-async def change(webhook_id: UUID, body: WebhookChanges, platform: PlatformDep, caller: CallerDep) -> WebhookView:
+async def change(
+    webhook_id: UUID, body: WebhookChanges, platform: PlatformDep, caller: SettingsCallerDep
+) -> WebhookView:
     """Change a webhook, pause it, or have it active again, which sends what has been waiting."""
     return WebhookView.of(await webhooks.change(platform, caller, webhook_id, body.as_change()))
 
 
 @router.delete("/{webhook_id}", status_code=204, responses=documented(*NOT_FOUND))
-async def delete(webhook_id: UUID, platform: PlatformDep, caller: CallerDep) -> Response:
+async def delete(webhook_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> Response:
     """Delete a webhook with its log and what is owed to it."""
     await webhooks.delete(platform, caller, webhook_id)
     return Response(status_code=204)
 
 
 @router.post("/{webhook_id}/rotate", responses=documented(*NOT_FOUND))
-async def rotate(webhook_id: UUID, platform: PlatformDep, caller: CallerDep) -> WebhookWithSecret:
+async def rotate(webhook_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> WebhookWithSecret:
     """Make a new secret. Until `previous_secret_until`, deliveries are signed with both."""
     return WebhookWithSecret.of(await webhooks.rotate(platform, caller, webhook_id))
 
 
 @router.post("/{webhook_id}/test", status_code=202, responses=documented(*NOT_FOUND, errors.WebhookNotActive))
-async def try_out(webhook_id: UUID, platform: PlatformDep, caller: CallerDep) -> DeliveryView:
+async def try_out(webhook_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> DeliveryView:
     """Send a `ping`, which is signed, tried and logged like anything else."""
     return DeliveryView.of(await webhooks.try_out(platform, caller, webhook_id))
 
@@ -74,7 +76,7 @@ async def try_out(webhook_id: UUID, platform: PlatformDep, caller: CallerDep) ->
 async def log(
     webhook_id: UUID,
     platform: PlatformDep,
-    caller: CallerDep,
+    caller: SettingsCallerDep,
     state: DeliveryState | None = None,
     limit: Annotated[int, Query(ge=1, le=webhooks.LARGEST_PAGE)] = 50,
     cursor: UUID | None = None,
@@ -89,6 +91,6 @@ async def log(
     status_code=202,
     responses=documented(*NOT_FOUND, errors.DeliveryNotFound, errors.WebhookNotActive, errors.DeliveryErased),
 )
-async def replay(webhook_id: UUID, delivery_id: UUID, platform: PlatformDep, caller: CallerDep) -> DeliveryView:
+async def replay(webhook_id: UUID, delivery_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> DeliveryView:
     """Deliver once more, with the same id and the same bytes."""
     return DeliveryView.of(await webhooks.replay(platform, caller, webhook_id, delivery_id))

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from domain.access import Caller
+from domain.access import Caller, Scope
 from services import tickets
 from services.platform import Platform
 from tests.api.conftest import JOBS
@@ -63,9 +63,9 @@ async def test_a_ticket_expires(client: httpx.AsyncClient, platform: Platform, e
     assert (await client.get(path)).status_code == 403
 
 
-async def test_a_ticket_lets_in_as_its_owner(platform: Platform, client: httpx.AsyncClient, ended: str) -> None:
+async def test_a_ticket_lets_in_as_its_owner_who_reads(platform: Platform, client: httpx.AsyncClient, ended: str) -> None:
     token = (await ticket(client, ended)).partition("ticket=")[2]
-    assert await tickets.redeem(platform, token, UUID(ended)) == Caller("local")
+    assert await tickets.redeem(platform, token, UUID(ended)) == Caller("local", frozenset({Scope.READ}))
 
 
 async def test_nobody_gets_a_ticket_for_a_job_that_is_not_theirs(client: httpx.AsyncClient) -> None:

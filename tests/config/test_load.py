@@ -275,10 +275,25 @@ class TestSafeByDefault:
         settings = load_settings(NEEDED | {"API_HOST": "0.0.0.0", "INSECURE_NO_AUTH": "1"}, env_file=NO_FILE)
         assert settings.api.host == "0.0.0.0"
 
-    def test_accounts_cannot_be_required_before_there_are_any(self) -> None:
+    def test_accounts_need_a_key_that_signs(self) -> None:
         (problem,) = refusal({"AUTH": "required"})
-        assert problem.startswith("AUTH: ")
-        assert "no accounts yet" in problem
+        assert problem.startswith("AUTH=required needs JWT_SECRET_KEY")
+
+    @pytest.mark.parametrize("name", ["JWT_SECRET_KEY", "GRABADORA_JWT_SECRET_KEY", "JWT_PREVIOUS_SECRET_KEYS"])
+    @pytest.mark.parametrize("key", ["secret", "changeme" * 4, "a" * 40])
+    def test_a_key_that_can_be_guessed_is_refused_and_not_printed(self, name: str, key: str) -> None:
+        (problem,) = refusal({name: key})
+        assert problem.startswith(f"{name}: ")
+        assert key not in problem.removeprefix(name)
+
+    def test_a_network_is_served_to_those_who_say_who_they_are(self) -> None:
+        said = {"API_HOST": "0.0.0.0", "AUTH": "required", "JWT_SECRET_KEY": "Zk3q9vXw0mB7nT5rY8uJ1aLc4dHf6sGe"}
+        assert load_settings(NEEDED | said, env_file=NO_FILE).api.auth == "required"
+
+    def test_nobody_is_let_in_unasked_where_everybody_is_asked(self) -> None:
+        said = {"INSECURE_NO_AUTH": "1", "AUTH": "required", "JWT_SECRET_KEY": "Zk3q9vXw0mB7nT5rY8uJ1aLc4dHf6sGe"}
+        (problem,) = refusal(said)
+        assert "contradict" in problem
 
     def test_no_secret_is_printed_with_the_settings(self) -> None:
         assert "s3cret" not in repr(load_settings(NEEDED, env_file=NO_FILE))

@@ -1,0 +1,24 @@
+"""What the contracts of other systems bring along besides what the platform has already."""
+
+from pydantic import PositiveFloat
+
+from config.fields import Section, env
+
+
+class SocketSettings(Section):
+    """The socket dialect."""
+
+    default_model: str | None = env(
+        "DEFAULT_MODEL",
+        "Model of a `POST /transcribe-job` that names none: taken where an engine offers it, else the engine's own "
+        "default with a warning.",
+        default="medium",
+    )
+    ping_interval_seconds: PositiveFloat = env(
+        "WEBSOCKET_PING_INTERVAL", "How often a WebSocket is pinged.", default=30.0
+    )
+    timeout_seconds: PositiveFloat = env(
+        "WEBSOCKET_TIMEOUT",
+        "How long a WebSocket's client may leave a ping unanswered, or a message unread, before it is hung up on.",
+        default=300.0,
+    )

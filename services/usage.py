@@ -1,0 +1,58 @@
+"""What callers have used, and how much of it they may."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from db import accounts, usage
+from db.usage import Line
+from domain.access import Caller
+from domain.account_errors import QuotaExceeded
+from services.platform import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Of a month; None: any."""
+
+    jobs: int | None
+    audio_seconds: float | None
+
+
+async def quota_of(platform: Platform, caller: Caller) -> Quota:
+    """The user's own, else that of the settings; nobody counts where nobody is asked who they are."""
+    if caller.user_id is None:
+        return Quota(None, None)
+    async with platform.sessions.alone() as session:
+        user = await accounts.user(session, caller.user_id)
+    settings = platform.settings.accounts
+    hours = settings.monthly_audio_hours
+    return Quota(
+        jobs=user.monthly_jobs if user and user.monthly_jobs is not None else settings.monthly_jobs,
+        audio_seconds=user.monthly_audio_seconds
+        if user and user.monthly_audio_seconds is not None
+        else None
+        if hours is None
+        else 3600 * hours,
+    )
+
+
+async def check_quota(platform: Platform, caller: Caller) -> None:
+    """Is there anything left of the month? How long a recording is, nobody knows before it is decoded, so the one that
+    uses the quota up is still done. Raises QuotaExceeded.
+    """
+    quota = await quota_of(platform, caller)
+    if quota == Quota(None, None):
+        return
+    async with platform.sessions.alone() as session:
+        jobs, seconds, ends_at = await usage.of_this_month(session, caller.owner)
+    left = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
+    if quota.jobs is not None and jobs >= quota.jobs:
+        raise QuotaExceeded("jobs", left)
+    if quota.audio_seconds is not None and seconds >= quota.audio_seconds:
+        raise QuotaExceeded("audio", left)
+
+
+async def lines(platform: Platform, caller: Caller, *, since: date | None) -> Sequence[Line]:
+    async with platform.sessions.alone() as session:
+        return await usage.lines(session, caller.owner, since=since)

@@ -1,0 +1,246 @@
+"""Every route × everybody who might ask: nobody sees, or changes, what is another's.
+
+The routes are the application's own, so that a new one without a line in KINDS fails.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+
+from api.app import create_app
+from config.load import load_settings
+from config.settings import Settings
+from domain.access import Caller
+from services import attempts, contexts
+from services.platform import Platform
+from tests.api.conftest import JOBS, serving
+from tests.support.endpoints import OPEN as OUTWARD
+from tests.support.endpoints import endpoint, run_sql
+from tests.support.jobs import NOBODY_HEARD, make_job
+from tests.support.people import Person, key_of, person
+
+KEY = "a signing key for tests of 32 bytes"
+
+OPEN, SIGNED = "for everybody", "by a signed link"
+READ, WRITE, SETTINGS, ACCOUNT, ADMIN = "jobs:read", "jobs:write", "settings", "account", "admin"
+
+KINDS = {
+    "GET /health": OPEN,
+    "GET /media/{token}": SIGNED,
+    "POST /users": OPEN,
+    "POST /auth/token": OPEN,
+    "POST /auth/refresh": OPEN,
+    "POST /auth/login": OPEN,
+    "POST /auth/login/refresh": OPEN,
+    "POST /auth/logout": ACCOUNT,
+    "GET /users/me": ACCOUNT,
+    "POST /users/me/password": ACCOUNT,
+    "POST /users/me/profiles": ACCOUNT,
+    "DELETE /users/me/profiles/{profile_id}": ACCOUNT,
+    "GET /users/me/keys": ACCOUNT,
+    "POST /users/me/keys": ACCOUNT,
+    "DELETE /users/me/keys/{key_id}": ACCOUNT,
+    "GET /users/me/usage": ACCOUNT,
+    "GET /users": ADMIN,
+    "PATCH /users/{user_id}": ADMIN,
+    "POST /invites": ADMIN,
+    "GET /engines": READ,
+    f"GET {JOBS}/engines": READ,
+    f"POST {JOBS}/transcribe": WRITE,
+    f"POST {JOBS}/transcribe/asr": WRITE,
+    f"POST {JOBS}/transcribe/whisperx": WRITE,
+    f"GET {JOBS}": READ,
+    f"GET {JOBS}/status/{{job_id}}": READ,
+    f"POST {JOBS}/stream/{{job_id}}/ticket": READ,
+    f"GET {JOBS}/stream/{{job_id}}": READ,
+    f"GET {JOBS}/result/{{job_id}}": READ,
+    f"PATCH {JOBS}/result/{{job_id}}/speakers": WRITE,
+    f"GET {JOBS}/{{job_id}}/audio": READ,
+    f"POST {JOBS}/{{job_id}}/cancel": WRITE,
+    f"POST {JOBS}/{{job_id}}/rerun": WRITE,
+    f"GET {JOBS}/{{job_id}}/receipt": READ,
+    f"DELETE {JOBS}/{{job_id}}": WRITE,
+    "GET /api/contexts": SETTINGS,
+    "POST /api/contexts": SETTINGS,
+    "GET /api/contexts/{context_id}": SETTINGS,
+    "PUT /api/contexts/{context_id}": SETTINGS,
+    "DELETE /api/contexts/{context_id}": SETTINGS,
+    "GET /api/webhooks": SETTINGS,
+    "POST /api/webhooks": SETTINGS,
+    "GET /api/webhooks/{webhook_id}": SETTINGS,
+    "PATCH /api/webhooks/{webhook_id}": SETTINGS,
+    "DELETE /api/webhooks/{webhook_id}": SETTINGS,
+    "POST /api/webhooks/{webhook_id}/rotate": SETTINGS,
+    "POST /api/webhooks/{webhook_id}/test": SETTINGS,
+    "GET /api/webhooks/{webhook_id}/deliveries": SETTINGS,
+    "POST /api/webhooks/{webhook_id}/deliveries/{delivery_id}/replay": SETTINGS,
+}
+CLOSED = {route: scope for route, scope in KINDS.items() if scope not in (OPEN, SIGNED)}
+
+BODIES: dict[str, Any] = {
+    f"PATCH {JOBS}/result/{{job_id}}/speakers": {"names": {"0": "Mallory"}},
+    f"POST {JOBS}/{{job_id}}/rerun": {"stages": ["diarize"]},
+    "PUT /api/contexts/{context_id}": {"name": "mine now", "terms": []},
+    "PATCH /api/webhooks/{webhook_id}": {"state": "paused"},
+}
+
+
+def test_every_route_has_its_line(settings: Settings) -> None:
+    paths = create_app(settings).openapi()["paths"]
+    assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(KINDS)
+
+
+@pytest.fixture(scope="module")
+def settings(environ: dict[str, str]) -> Settings:
+    return load_settings(environ | {"AUTH": "required", "JWT_SECRET_KEY": KEY, "REGISTRATION": "open"} | OUTWARD)
+
+
+@pytest.fixture(scope="module")
+async def url(settings: Settings, platform: Platform) -> AsyncIterator[str]:
+    async with serving(settings) as url:
+        yield url
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    person: Person
+    ids: dict[str, str]
+    """Of everything that is theirs, by the name that it has in paths."""
+
+
+@pytest.fixture(autouse=True)
+async def nobody_has_tried(platform: Platform) -> None:
+    await run_sql(platform, "DELETE FROM login_tries")
+
+
+@pytest.fixture(scope="module")
+async def victim(client: httpx.AsyncClient, platform: Platform) -> Victim:
+    await person(client)  # the administrator, who is neither
+    found = await person(client)
+    owner = Caller(found.owner)
+    job_id = await make_job(platform, owner=owner)
+    attempt = await attempts.claim(platform, job_id, worker="w")
+    assert attempt is not None
+    assert await attempts.complete(platform, attempt, NOBODY_HEARD)
+    hook = await endpoint(platform, owner=owner)
+    key = await client.post("/users/me/keys", json={"name": "k"}, headers=found.headers)
+    profile = await client.post("/users/me/profiles", json={"name": "p"}, headers=found.headers)
+    tried = await client.post(f"/api/webhooks/{hook.id}/test", headers=found.headers)
+    ids = {
+        "job_id": str(job_id),
+        "context_id": str((await contexts.create(platform, owner, "theirs", [])).id),
+        "webhook_id": str(hook.id),
+        "delivery_id": tried.json()["delivery_id"],
+        "key_id": key.json()["key_id"],
+        "profile_id": profile.json()["profile_id"],
+        "user_id": found.owner,
+    }
+    return Victim(found, ids)
+
+
+async def ask(client: httpx.AsyncClient, route: str, ids: dict[str, str], headers: dict[str, str]) -> httpx.Response:
+    """The answer; of a stream, only its head."""
+    method, _, path = route.partition(" ")
+    async with client.stream(method, path.format(**ids), json=BODIES.get(route), headers=headers) as answer:
+        if "event-stream" not in answer.headers.get("content-type", ""):
+            await answer.aread()
+        return answer
+
+
+def bearing(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("route", CLOSED)
+async def test_who_does_not_say_who_they_are_gets_nothing(
+    client: httpx.AsyncClient, victim: Victim, route: str
+) -> None:
+    claims = jwt.decode(victim.person.access, options={"verify_signature": False})
+    kid = jwt.get_unverified_header(victim.person.access)["kid"]
+    shown = {
+        "nothing": {},
+        "nonsense": bearing("nonsense"),
+        "a key of nobody": bearing("esc_" + "A" * 43),
+        "a refresh token": bearing(victim.person.refresh),
+        "an expired token": bearing(jwt.encode(claims | {"exp": claims["iat"] - 1}, KEY, headers={"kid": kid})),
+        "a password": {"Authorization": "Basic YW5hOmhvcnNl"},
+    }
+    for name, headers in shown.items():
+        answer = await ask(client, route, victim.ids, headers)
+        assert answer.status_code == 401, name
+        assert answer.json()["error"]["code"] in ("unauthenticated", "bad_token"), name
+
+
+@pytest.fixture(scope="module")
+async def keys(client: httpx.AsyncClient, victim: Victim) -> dict[str, dict[str, str]]:
+    """A key of the victim's own for every scope that a key may have."""
+    return {scope: await key_of(client, victim.person, scope) for scope in (READ, WRITE, SETTINGS)}
+
+
+@pytest.mark.parametrize("route", CLOSED)
+async def test_a_key_goes_as_far_as_its_scope(
+    client: httpx.AsyncClient, victim: Victim, keys: dict[str, dict[str, str]], route: str
+) -> None:
+    nobodys = {name: str(uuid4()) for name in victim.ids}  # what may change something, finds nothing to change
+    for scope, headers in keys.items():
+        answer = await ask(client, route, nobodys, headers)
+        refused = answer.status_code == 403 and answer.json()["error"]["code"] == "missing_scope"
+        assert refused == (scope != CLOSED[route]), scope
+
+
+@pytest.mark.parametrize("route", [route for route in CLOSED if "{" in route])
+async def test_of_what_is_another_s_nobody_learns_even_that_it_is_there(
+    client: httpx.AsyncClient, victim: Victim, route: str
+) -> None:
+    mallory = await person(client)
+    theirs = await ask(client, route, victim.ids, mallory.headers)
+    nobodys = await ask(client, route, {name: str(uuid4()) for name in victim.ids}, mallory.headers)
+    assert theirs.status_code == (403 if CLOSED[route] == ADMIN else 404)
+    assert (theirs.status_code, theirs.content) == (nobodys.status_code, nobodys.content)
+
+
+@pytest.mark.parametrize("route", [route for route in CLOSED if route.startswith("GET") and "{" not in route])
+async def test_no_list_has_what_is_another_s(client: httpx.AsyncClient, victim: Victim, route: str) -> None:
+    answer = await ask(client, route, {}, (await person(client)).headers)
+    assert not [name for name, known in victim.ids.items() if known in answer.text]
+
+
+async def test_the_victim_has_everything_still(client: httpx.AsyncClient, victim: Victim) -> None:
+    """And with it that what was asked in vain above, was there to be had."""
+    mine = victim.person.headers
+    assert (await client.get(f"{JOBS}/result/{victim.ids['job_id']}", headers=mine)).status_code == 200
+    context = await client.get(f"/api/contexts/{victim.ids['context_id']}", headers=mine)
+    assert context.json()["name"] == "theirs"
+    assert (await client.get(f"/api/webhooks/{victim.ids['webhook_id']}", headers=mine)).json()["state"] == "active"
+    listed = (await client.get("/users/me/keys", headers=mine)).json()["keys"]
+    assert victim.ids["key_id"] in [key["key_id"] for key in listed]
+
+
+async def test_a_key_s_profile_has_to_be_its_owner_s(client: httpx.AsyncClient, victim: Victim) -> None:
+    mallory = await person(client)
+    body = {"name": "k", "profile_id": victim.ids["profile_id"]}
+    answer = await client.post("/users/me/keys", json=body, headers=mallory.headers)
+    assert answer.json()["error"]["code"] == "profile_not_found"
+
+
+async def test_another_s_context_is_in_no_job(client: httpx.AsyncClient, victim: Victim) -> None:
+    mallory = await person(client)
+    form = {"context_id": victim.ids["context_id"]}
+    answer = await client.post(
+        f"{JOBS}/transcribe", data=form, files={"file": ("a.wav", b"RIFF")}, headers=mallory.headers
+    )
+    assert answer.json()["error"]["code"] == "context_not_found"
+
+
+async def test_a_ticket_opens_the_stream_of_its_job_and_nothing_else(client: httpx.AsyncClient, victim: Victim) -> None:
+    issued = await client.post(f"{JOBS}/stream/{victim.ids['job_id']}/ticket", headers=victim.person.headers)
+    ticket = {"ticket": issued.json()["ticket"]}
+    other = await client.get(f"{JOBS}/stream/{uuid4()}", params=ticket)
+    assert other.json()["error"]["code"] == "bad_ticket"
+    assert (await client.get(f"{JOBS}/status/{victim.ids['job_id']}", params=ticket)).status_code == 401
+    assert (await client.get(f"{JOBS}/stream/{victim.ids['job_id']}", params=ticket)).status_code == 200
