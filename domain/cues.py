@@ -5,43 +5,14 @@ added or moved; cues never overlap.
 """
 
 import re
-import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import inf
-from typing import Literal
 
-from pydantic import Field
-
-from domain.transcript import Segment, Value
-
-
-class Profile(Value):
-    """How cues are cut. The defaults follow published guides, named NTTS and BBC here.
-
-    NTTS: Netflix Timed Text Style Guide, General Requirements and English template, read 2026-11-20.
-    BBC: BBC Subtitle Guidelines 1.1.7, read 2026-11-20.
-    """
-
-    max_chars_per_line: int = Field(default=42, ge=16)
-    """NTTS, English, Character Limitation. Wide characters (Chinese, Japanese, Korean) count as two."""
-    max_lines: int = Field(default=2, ge=1)
-    """NTTS, Line Treatment."""
-    max_cps: float = Field(default=17, gt=0)
-    """Characters a second that a reader follows; NTTS, English, Reading Speed. Speech that is faster is not cut:
-    its cues stay longer where the next one leaves room."""
-    min_duration: float = Field(default=5 / 6, gt=0)
-    """Seconds; NTTS, Duration."""
-    max_duration: float = Field(default=7, gt=0)
-    """Seconds; NTTS, Duration."""
-    min_gap_seconds: float = Field(default=2 / 24, ge=0)
-    """NTTS, Frame Gap: two frames, at 24 a second."""
-    max_linger_seconds: float = Field(default=1.5, ge=0)
-    """How long a cue may stay once its speech has ended; BBC, 5.2."""
-    speaker_style: Literal["name", "dash", "none"] = "name"
-    """What stands before the words where the speaker changes, if there is more than one: "Speaker 1: ", "- "."""
+from domain.graphemes import clusters, columns, shorten
+from domain.profiles import DEFAULT_PROFILE, Profile
+from domain.transcript import Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +26,6 @@ class Cue:
     speaker: str | None
 
 
-DEFAULT_PROFILE = Profile()
 NO_NAMES: Mapping[int, str] = {}
 
 
@@ -69,7 +39,7 @@ def to_cues(
     """
     heard = [segment for segment in segments if segment.text.strip()]
     prefixes = _prefixes(heard, profile, names)
-    room = max((_width(prefix) for prefix in prefixes.values()), default=0)
+    room = max((columns(prefix) for prefix in prefixes.values()), default=0)
     blocks = [block for segment in heard for block in _blocks(segment, profile, room)]
     blocks.sort(key=lambda block: block.tokens[0].start)
     return list(_cues(blocks, profile, prefixes, names))
@@ -90,21 +60,13 @@ def speaker_name(tag: int | None, names: Mapping[int, str]) -> str | None:
 
 def _prefixes(segments: Sequence[Segment], profile: Profile, names: Mapping[int, str]) -> dict[int | None, str]:
     """What announces each speaker: at most half a line, so that there is room for words beside it."""
-    if profile.speaker_style == "none" or not is_dialogue(segments):
+    if profile.speaker_style in ("none", "colour") or not is_dialogue(segments):
         return {}
     tags = {segment.speaker_tag for segment in segments} - {None}
     if profile.speaker_style == "dash":
         return dict.fromkeys(tags, "-")
     limit = profile.max_chars_per_line // 2
-    return {tag: _shorten(speaker_name(tag, names) or "", limit - 1) + ":" for tag in tags}
-
-
-def _shorten(text: str, limit: int) -> str:
-    if _width(text) <= limit:
-        return text
-    while _width(text) > limit - 1:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    return {tag: shorten(speaker_name(tag, names) or "", limit - 1) + ":" for tag in tags}
 
 
 # Tokens: what must stay together, with the time in which it is said
@@ -130,46 +92,19 @@ _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff]")
 _NEVER_FIRST = frozenset("、。，．・：；？！）」』】〉》〕］｝”’…‥ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮ々ゝヽ")
 _NEVER_LAST = frozenset("（「『【〈《〔［｛“‘")
 
-_MARKS = frozenset({"Mn", "Mc", "Me", "Cf"})
-_JOINER = "\u200d"
-"""Makes one sign of several emoji, and ligatures in Indian scripts."""
-_SKIN_TONES = frozenset("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
-
-
-@lru_cache(maxsize=4096)
-def _char_width(char: str) -> int:
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _width(text: str) -> int:
-    return sum(map(_char_width, text))
-
-
-def _clusters(word: str) -> Iterator[str]:
-    """`word` as its visible signs: a mark, a joiner or a skin tone stays with the character before it."""
-    begin = 0
-    for at in range(1, len(word)):
-        joins = unicodedata.category(word[at]) in _MARKS or word[at] in _SKIN_TONES
-        if not joins and word[at - 1] != _JOINER:
-            yield word[begin:at]
-            begin = at
-    yield word[begin:]
-
 
 def _may_part(left: str, right: str) -> bool:
     """Do Chinese and Japanese allow a new line between two neighbours within a run without spaces?"""
     if left in _NEVER_LAST or right in _NEVER_FIRST:
         return False
-    return any(_char_width(sign[0]) == 2 and not _HANGUL.match(sign) for sign in (left, right))
+    return any(columns(sign[0]) == 2 and not _HANGUL.match(sign) for sign in (left, right))
 
 
 def _pieces(word: str, limit: int) -> Iterator[str]:
     """`word` where it may be parted, and wherever it must be to fit `limit`."""
     piece, last = "", ""
-    for sign in _clusters(word):
-        if piece and (_may_part(last, sign) or _width(piece) + _width(sign) > limit):
+    for sign in clusters(word):
+        if piece and (_may_part(last, sign) or columns(piece) + columns(sign) > limit):
             yield piece
             piece = ""
         piece, last = piece + sign, sign
@@ -185,7 +120,7 @@ def _tokens(segment: Segment, limit: int) -> list[_Token]:
         for nth, piece in enumerate(_pieces(word, limit)):
             start, end = clock.start(position), clock.end(position + len(piece))
             # Of no width at all (a lone joiner) would still cost the space beside it.
-            tokens.append(_Token(piece, start, max(start, end), nth == 0, max(1, _width(piece))))
+            tokens.append(_Token(piece, start, max(start, end), nth == 0, max(1, columns(piece))))
             position += len(piece)
     return tokens
 
@@ -340,16 +275,22 @@ def _joined(tokens: Sequence[_Token]) -> str:
 def _cues(
     blocks: Sequence[_Block], profile: Profile, prefixes: Mapping[int | None, str], names: Mapping[int, str]
 ) -> Iterator[Cue]:
+    shown = list(_announced(blocks, prefixes))
+    for block, (start, end) in zip(shown, _times(shown, profile), strict=True):
+        lines = _lines(block.tokens, profile.max_chars_per_line)
+        yield Cue(start / 1000, end / 1000, lines, block.speaker_tag, speaker_name(block.speaker_tag, names))
+
+
+def _announced(blocks: Sequence[_Block], prefixes: Mapping[int | None, str]) -> Iterator[_Block]:
+    """The blocks, each with its speaker's prefix where another spoke before."""
     previous: int | None = None
-    for block, (start, end) in zip(blocks, _times(blocks, profile), strict=True):
-        tag, tokens = block.speaker_tag, list(block.tokens)
+    for block in blocks:
+        first, tag = block.tokens[0], block.speaker_tag
         if tag != previous and tag in prefixes:
-            moment = tokens[0].start
-            prefix = _Token(prefixes[tag], moment, moment, False, _width(prefixes[tag]))
-            tokens[:1] = [prefix, replace(tokens[0], spaced=True)]
+            prefix = _Token(prefixes[tag], first.start, first.start, False, columns(prefixes[tag]))
+            block = replace(block, tokens=[prefix, replace(first, spaced=True), *block.tokens[1:]])
         previous = tag
-        lines = _lines(tokens, profile.max_chars_per_line)
-        yield Cue(start / 1000, end / 1000, lines, tag, speaker_name(tag, names))
+        yield block
 
 
 def _times(blocks: Sequence[_Block], profile: Profile) -> Iterator[tuple[int, int]]:
@@ -358,14 +299,16 @@ def _times(blocks: Sequence[_Block], profile: Profile) -> Iterator[tuple[int, in
     for block in blocks:
         start = round(block.tokens[0].start * 1000)
         starts.append(max(start, starts[-1] + 1) if starts else start)
-    for nth, (block, start) in enumerate(zip(blocks, starts, strict=True)):
+    longest = max(1, round(1000 * profile.max_duration))
+    for block, start, behind in zip(blocks, starts, [*starts[1:], None], strict=False):
         spoken = max(round(block.tokens[-1].end * 1000), start + 1)
-        reading = _width(_joined(block.tokens)) / profile.max_cps
+        reading = columns(_joined(block.tokens)) / profile.max_cps
         wanted = start + round(1000 * max(profile.min_duration, reading))
         end = max(spoken, min(wanted, spoken + round(1000 * profile.max_linger_seconds)))
-        end = min(end, start + max(1, round(1000 * profile.max_duration)))
-        if nth + 1 < len(starts):
-            room = starts[nth + 1] - start
+        if behind is not None:
             # Between cues that begin almost at once, the words need the time more than the gap does.
-            end = min(end, start + room - min(round(1000 * profile.min_gap_seconds), room // 2))
-        yield start, end
+            room = behind - start
+            latest = behind - min(round(1000 * profile.min_gap_seconds), room // 2)
+            flickers = behind - end < round(1000 * profile.close_gaps_below_seconds)
+            end = latest if flickers else min(end, latest)
+        yield start, min(end, start + longest)

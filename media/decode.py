@@ -8,10 +8,7 @@ import signal
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-
-import imageio_ffmpeg
 
 from config.settings import MediaSettings
 from domain.errors import (
@@ -24,7 +21,7 @@ from domain.errors import (
     UnsupportedMedia,
 )
 from domain.transcript import Notice
-from media import sandbox
+from media import ffmpeg, sandbox
 from media.ffmpeg_log import AudioStream, FfmpegLog
 from media.probe import OGG, Container, identify, ogg_is_cut
 
@@ -181,7 +178,7 @@ async def _run(
     log, share = FfmpegLog(), 0.0
     os.lseek(written, HEADER_BYTES, os.SEEK_SET)
     os.truncate(written, HEADER_BYTES)
-    command = [await asyncio.to_thread(_ffmpeg), *arguments]
+    command = [await asyncio.to_thread(ffmpeg.executable), *arguments]
     opened = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         async with sandbox.confined(command, stdin=opened, stdout=written, limits=limits.sandbox) as process:
@@ -212,9 +209,9 @@ def _accept(log: FfmpegLog, status: int, samples: int, limits: DecodeLimits) -> 
         raise refusal
     if status == -signal.SIGXFSZ or samples > limits.max_samples:
         raise MediaTooLong(f"the recording is longer than {limits.max_seconds:,} seconds; cut it into parts")
-    if status in (-signal.SIGKILL, -signal.SIGXCPU, _exit_status(errno.ENOMEM)):
+    if status in (-signal.SIGKILL, -signal.SIGXCPU, ffmpeg.exit_status(errno.ENOMEM)):
         raise _too_much_work()
-    if status in (_exit_status(errno.ENOSPC), _exit_status(errno.EDQUOT)):
+    if status in (ffmpeg.exit_status(errno.ENOSPC), ffmpeg.exit_status(errno.EDQUOT)):
         raise Unavailable("the disk for recordings that are being worked on is full; try again later")
     if not log.streams:
         raise NoAudio("there is no sound in this file") if log.opened else _unreadable()
@@ -275,16 +272,3 @@ def _wav_header(samples: int) -> bytes:
     size, rate = samples * SAMPLE_BYTES, SAMPLE_RATE_HZ
     form = struct.pack("<IHHIIHH", 16, 1, 1, rate, rate * SAMPLE_BYTES, SAMPLE_BYTES, 8 * SAMPLE_BYTES)
     return b"RIFF" + struct.pack("<I", HEADER_BYTES - 8 + size) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size)
-
-
-def _exit_status(number: int) -> int:
-    """ffmpeg ends with the low byte of a negative errno."""
-    return 256 - number
-
-
-@cache
-def _ffmpeg() -> str:
-    try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise Unavailable("there is no ffmpeg for this machine; install one and set IMAGEIO_FFMPEG_EXE") from error

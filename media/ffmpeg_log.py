@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass, field
 
 _AUDIO = re.compile(r"^  Stream #0:(\d+).*?: Audio: (\w+)(.*)$")
-_VIDEO = re.compile(r"^  Stream #0:\d+.*?: Video: (?!.*\(attached pic\))")
+_VIDEO = re.compile(r"^  Stream #0:\d+.*?: Video: (\w+)(?!.*\(attached pic\))(.*)$")
+_SIZE = re.compile(r", (\d{1,6})x(\d{1,6})(?: \[SAR (\d{1,6}):(\d{1,6}) )?")
+_TURNED = re.compile(r"^\s+(?:Display Matrix|displaymatrix): rotation of -?(?:90|270)\.00 degrees")
 _FORMAT = re.compile(r", (\d+) Hz, ([^,]+)")
 _MAPPED = re.compile(r"^  Stream #0:(\d+) -> #0:0 \(")
 _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+),")
@@ -39,6 +41,15 @@ class AudioStream:
     channels: int
 
 
+@dataclass(frozen=True, slots=True)
+class VideoStream:
+    """Width and height are of square pixels, before any turn of the picture; 0 where ffmpeg does not know them."""
+
+    codec: str
+    width: int
+    height: int
+
+
 @dataclass(slots=True)
 class FfmpegLog:
     started: bool = False
@@ -48,8 +59,10 @@ class FfmpegLog:
     streams: list[AudioStream] = field(default_factory=list)
     mapped: int | None = None
     """Index of the stream that is being decoded, once ffmpeg has chosen."""
-    has_video: bool = False
-    """Moving pictures; the cover of an album is none."""
+    video: VideoStream | None = None
+    """The first of the moving pictures; the cover of an album is none."""
+    turned: bool = False
+    """The picture was taken with the camera on its side, and is shown upright."""
     declared_seconds: float | None = None
     """What the container claims to hold; None where it claims nothing and ffmpeg guessed."""
     cut: bool = False
@@ -66,8 +79,10 @@ class FfmpegLog:
             self.opened = True
         elif found := _AUDIO.match(line):
             self.streams.append(_audio_stream(found))
-        elif _VIDEO.match(line):
-            self.has_video = True
+        elif found := _VIDEO.match(line):
+            self.video = self.video or _video_stream(found)
+        elif _TURNED.match(line):
+            self.turned = True
         elif found := _MAPPED.match(line):
             self.mapped = int(found[1])
         elif (found := _DURATION.match(line)) and not self._guessed:
@@ -75,6 +90,10 @@ class FfmpegLog:
         self._guessed |= "Estimating duration from bitrate" in line
         self.cut |= any(sign in line for sign in _CUT)
         self.damaged |= any(sign in line for sign in _DAMAGED)
+
+    @property
+    def has_video(self) -> bool:
+        return self.video is not None
 
     @property
     def used(self) -> list[AudioStream]:
@@ -86,6 +105,14 @@ def _audio_stream(found: re.Match[str]) -> AudioStream:
     form = _FORMAT.search(found[3])
     rate, channels = (int(form[1]), channels_of(form[2].strip())) if form else (0, 0)
     return AudioStream(int(found[1]), found[2], rate, channels)
+
+
+def _video_stream(found: re.Match[str]) -> VideoStream:
+    size = _SIZE.search(found[2])
+    if size is None:
+        return VideoStream(found[1], 0, 0)
+    width, height, *sample = (int(group or 1) for group in size.groups())
+    return VideoStream(found[1], round(width * sample[0] / max(1, sample[1])), height)
 
 
 def channels_of(layout: str) -> int:

@@ -1,7 +1,8 @@
 """Runs a decoder where it can do no harm: no files, no network, and bounded in memory, processor time and output.
 
 The decoder reads its standard input and writes its standard output, both plain files that we opened for it. So that
-it needs no right to open anything. `confine` takes all other rights away, as far as the machine lets it.
+it needs no right to open anything, but what `Grants` names. `confine` takes all other rights away, as far as the
+machine lets it.
 """
 
 import asyncio
@@ -10,9 +11,9 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -34,8 +35,35 @@ class Limits:
     file_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a tool may have besides its input and output."""
+
+    descriptors: tuple[int, ...] = ()
+    """Open files that it finds under the same numbers."""
+    folders: tuple[Path, ...] = ()
+    """Folders to read in, with all that lies below them; one that is not there is passed over."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    reopen_output: bool = False
+    """Open the file that is its output once more, to read what it wrote."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """As `confine` reads them."""
+        return [
+            *(f"--read={folder}" for folder in self.folders),
+            *(f"--env={name}={value}" for name, value in self.environment.items()),
+            *(["--reopen-output"] if self.reopen_output else []),
+        ]
+
+
+NOTHING_MORE = Grants()
+
+
 @asynccontextmanager
-async def confined(command: Sequence[str], *, stdin: int, stdout: int, limits: Limits) -> AsyncIterator[Process]:
+async def confined(
+    command: Sequence[str], *, stdin: int, stdout: int, limits: Limits, grants: Grants = NOTHING_MORE
+) -> AsyncIterator[Process]:
     """Start `command` in the sandbox; its standard error is a pipe to be read with `lines`.
 
     `stdin` and `stdout` are descriptors of files. However the block is left, cancelling included, whatever still runs
@@ -46,11 +74,13 @@ async def confined(command: Sequence[str], *, stdin: int, stdout: int, limits: L
         sys.executable,
         *("-I", "-S", "-B", confine.__file__),
         *map(str, numbers),
+        *grants.arguments,
         *command,
         stdin=stdin,
         stdout=stdout,
         stderr=PIPE,
         cwd=Path("/"),
+        pass_fds=grants.descriptors,
         start_new_session=True,
     )
     try:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.cues import Cue, Profile, to_cues
+from domain.cues import Cue, to_cues
+from domain.profiles import Profile
 from domain.subtitles import to_srt, to_text, to_vtt
 from domain.transcript import Segment, Word
 

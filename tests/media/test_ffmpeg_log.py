@@ -46,3 +46,36 @@ def test_a_length_that_ffmpeg_guessed_is_not_taken_for_declared() -> None:
     log.read("[in#0/aac @ 0x55abb5015080] Estimating duration from bitrate, this may be inaccurate")
     log.read("  Duration: 00:00:05.03, bitrate: 1 kb/s")
     assert log.declared_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        ("h264 (High) (avc1 / 0x31637661), yuv420p(progressive), 320x240 [SAR 1:1 DAR 4:3], 28 kb/s", (320, 240)),
+        ("mpeg2video (Main), yuv420p(tv), 720x576 [SAR 64:45 DAR 16:9], 25 fps", (1024, 576)),
+        ("vp8, yuv420p(tv, bt470bg/unknown/unknown), 160x120, SAR 1:1 DAR 4:3, 5 fps", (160, 120)),
+        ("none (H264 / 0x34363248), 1k tbn", (0, 0)),
+        ("h264, yuv420p, 320x240 [SAR 1:0 DAR 4:3]", (320, 240)),
+    ],
+)
+def test_a_picture_is_measured_in_square_pixels(line: str, size: tuple[int, int]) -> None:
+    log = FfmpegLog()
+    log.read(f"  Stream #0:0[0x1](und): Video: {line}")
+    log.read("  Stream #0:1: Video: h264, yuv420p, 16x16")
+    assert log.video is not None
+    assert (log.video.width, log.video.height) == size
+    assert not log.turned
+
+
+def test_a_cover_is_no_picture_that_moves() -> None:
+    log = FfmpegLog()
+    log.read("  Stream #0:1: Video: png, rgba(pc), 64x64 [SAR 1:1 DAR 1:1], 90k tbr, 90k tbn (attached pic)")
+    assert log.video is None
+
+
+@pytest.mark.parametrize(("degrees", "turned"), [("-90.00", True), ("90.00", True), ("180.00", False)])
+def test_a_camera_on_its_side_turns_the_picture(degrees: str, turned: bool) -> None:
+    log = FfmpegLog()
+    log.read("  Stream #0:0: Video: h264, yuv420p, 320x240")
+    log.read(f"        Display Matrix: rotation of {degrees} degrees")
+    assert log.turned is turned

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from media import confine, sandbox
-from media.sandbox import Limits
+from media.sandbox import Grants, Limits
 
 LIMITS = Limits(memory_bytes=268_435_456, cpu_seconds=2, file_bytes=1_000_000)
 BASH = "/bin/bash"
@@ -163,3 +163,50 @@ async def test_it_dies_with_its_parent() -> None:
     ended, _, _ = await asyncio.to_thread(select.select, [child], [], [], 30)
     os.close(child)
     assert ended
+
+
+class TestGrants:
+    async def test_it_reads_below_the_folders_that_it_is_granted_only(
+        self, tmp_path: Path, whole_sandbox: None
+    ) -> None:
+        for name in ("given", "secret"):
+            (tmp_path / name / "below").mkdir(parents=True)
+            (tmp_path / name / "below" / "file").write_text(f"{name}\n")
+        script = f"for name in given secret; do read -r line < {tmp_path}/$name/below/file && echo $line; done; "
+        script += f"echo x > {tmp_path}/given/new; for file in {tmp_path}/given/*; do echo ${{file##*/}}; done"
+        assert await self._said(tmp_path, script, Grants(folders=(tmp_path / "given",))) == "given\nbelow\n"
+        assert not (tmp_path / "given" / "new").exists()
+
+    async def test_a_folder_that_is_not_there_is_passed_over(self, tmp_path: Path) -> None:
+        assert await self._said(tmp_path, "echo up", Grants(folders=(tmp_path / "none",))) == "up\n"
+
+    async def test_it_gets_the_variables_that_it_is_granted(self, tmp_path: Path) -> None:
+        said = await self._said(tmp_path, "echo $NAME", Grants(environment={"NAME": "a=b --read=/"}))
+        assert said == "a=b --read=/\n"
+
+    async def test_it_opens_its_output_again_only_where_it_may(self, tmp_path: Path, whole_sandbox: None) -> None:
+        script = "echo one; echo two >> /proc/self/fd/1"
+        assert await self._said(tmp_path, script, Grants()) == "one\n"
+        assert await self._said(tmp_path, script, Grants(reopen_output=True)) == "one\ntwo\n"
+
+    async def test_it_finds_open_files_under_the_same_numbers(self, tmp_path: Path) -> None:
+        opened = os.memfd_create("given")
+        os.write(opened, b"told\n")
+        try:
+            script = f"read -r line < /proc/self/fd/{opened}; echo $line"
+            assert await self._said(tmp_path, script, Grants(descriptors=(opened,))) == "told\n"
+        finally:
+            os.close(opened)
+
+    async def _said(self, folder: Path, script: str, grants: Grants) -> str:
+        null, output = os.open(os.devnull, os.O_RDONLY), folder / "out"
+        with output.open("wb") as written:
+            command = [BASH, "--norc", "-c", script]
+            async with sandbox.confined(
+                command, stdin=null, stdout=written.fileno(), limits=LIMITS, grants=grants
+            ) as process:
+                async for _ in sandbox.lines(process):
+                    pass
+                await process.wait()
+        os.close(null)
+        return output.read_text()
