@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from api.app import create_app
+from api.dialects.socket_conversation import LARGEST_MESSAGE_BYTES
 from config import telemetry
 from config.load import load_settings
 from domain.access import PUBLIC_OWNER
@@ -50,6 +51,9 @@ def main() -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=int(settings.api.shutdown_grace_seconds),
         h11_max_incomplete_event_size=64 * 1024,
+        ws_max_size=LARGEST_MESSAGE_BYTES,
+        ws_ping_interval=settings.sockets.ping_interval_seconds,
+        ws_ping_timeout=settings.sockets.timeout_seconds,
     )
     # Not as uvicorn's `fd`: it would take the socket for a Unix one and leave TCP_NODELAY off, at 40 ms an answer.
     sockets = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]

@@ -7,6 +7,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import errors
+from api.dialects import socket
+from api.dialects.socket_conversation import Connections
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
 from api.routes import accounts, contexts, health, media, transcribe_jobs, webhooks
@@ -32,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_platform(settings, application="api") as platform:
             hub = Hub(platform)
             hub.start()
+            app.state.connections = Connections()
             app.state.platform, app.state.hub, app.state.board = platform, hub, EngineBoard(platform)
             doorkeeper = Doorkeeper(platform) if settings.api.auth == "required" else None
             app.state.doorkeeper = doorkeeper
@@ -52,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(accounts.router)
     app.include_router(contexts.router)
     app.include_router(webhooks.router)
+    app.include_router(socket.router)
     app.include_router(media.router)
     app.include_router(health.router)
     return app

@@ -3,6 +3,8 @@
 Who may call is decided here and nowhere else: `CallerDep` takes the scope to read for a GET and a WebSocket, and the
 scope to write for everything else; other scopes have dependencies of their own. A route that names none is for
 everybody, and tests/api/test_identities.py lists those.
+
+All of them are coroutines, though most wait for nothing: FastAPI sends a plain function to a thread.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,6 +14,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.engine_board import EngineBoard
+from config.settings import ApiSettings
 from domain.access import LOCAL_OWNER, PERSONAL, PUBLIC_OWNER, Caller, Scope
 from domain.account_errors import MissingScope, Unauthenticated
 from domain.errors import NotFound
@@ -24,23 +27,27 @@ Item = TypeVar("Item")
 ACCESS_COOKIE, REFRESH_COOKIE = "escriba_access", "escriba_refresh"
 
 
-def get_platform(connection: HTTPConnection) -> Platform:
+async def get_platform(connection: HTTPConnection) -> Platform:
     platform: Platform = connection.app.state.platform
     return platform
 
 
-def get_hub(connection: HTTPConnection) -> Hub:
+async def get_hub(connection: HTTPConnection) -> Hub:
     hub: Hub = connection.app.state.hub
     return hub
 
 
-def get_board(connection: HTTPConnection) -> EngineBoard:
+async def get_board(connection: HTTPConnection) -> EngineBoard:
     board: EngineBoard = connection.app.state.board
     return board
 
 
-def get_doorkeeper(connection: HTTPConnection) -> Doorkeeper:
+async def get_doorkeeper(connection: HTTPConnection) -> Doorkeeper:
     """Raises NotFound where nobody is asked who they are."""
+    return _doorkeeper(connection)
+
+
+def _doorkeeper(connection: HTTPConnection) -> Doorkeeper:
     doorkeeper: Doorkeeper | None = connection.app.state.doorkeeper
     if doorkeeper is None:
         raise NotFound("there are no accounts here: the platform runs with AUTH=off")
@@ -55,14 +62,14 @@ DoorkeeperDep = Annotated[Doorkeeper, Depends(get_doorkeeper)]
 
 async def admitted(connection: HTTPConnection) -> Caller:
     """Whoever calls, whatever they may. Raises Unauthenticated, BadToken."""
-    settings = get_platform(connection).settings.api
+    settings: ApiSettings = connection.app.state.platform.settings.api
     if settings.auth == "off":
         public = settings.insecure_no_auth
         return Caller(PUBLIC_OWNER) if public else Caller(LOCAL_OWNER, PERSONAL | {Scope.ADMIN})
     credential = _credential(connection)
     if not credential:
         raise Unauthenticated
-    return await get_doorkeeper(connection).admit(credential)
+    return await _doorkeeper(connection).admit(credential)
 
 
 def _credential(connection: HTTPConnection) -> str | None:
@@ -95,7 +102,7 @@ get_caller = having()
 
 def while_allowed(connection: HTTPConnection, caller: Caller, items: AsyncGenerator[Item]) -> AsyncGenerator[Item]:
     """What a caller is told over a long time, until their log-in or key is good no more."""
-    return items if caller.proof is None else get_doorkeeper(connection).while_good(caller.proof, items)
+    return items if caller.proof is None else _doorkeeper(connection).while_good(caller.proof, items)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

@@ -12,7 +12,7 @@ from domain import errors
 from services import once, submission
 
 
-def get_key(
+async def get_key(
     idempotency_key: Annotated[
         str | None,
         Header(

@@ -65,7 +65,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     return described
 
 
-QUIET = ("arq", "httpx", "httpcore", "uvicorn.access", "faster_whisper", "huggingface_hub", "asyncio")
+QUIET = ("arq", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "faster_whisper", "huggingface_hub", "asyncio")
 """Libraries that log requests, arguments or results at INFO."""
 
 

@@ -129,6 +129,8 @@ class JobOptions(Value):
     """The engine's own, as its report's JSON Schema has them: hotwords, initial_prompt."""
     stages: tuple[str, ...] = ()
     """Of a rerun: the stages that it does; what comes before them was given by its parent. Empty: all."""
+    return_timestamps: bool | None = None
+    """False: who reads the result where it was submitted wants the text alone; nothing is heard differently."""
     on_unsupported: Literal["fail", "warn"] = "fail"
     warnings: tuple[dict[str, Any], ...] = ()
     """Notices made at submission (an option that was waived), to be kept in the result."""

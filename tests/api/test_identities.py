@@ -3,7 +3,10 @@
 The routes are the application's own, so that a new one without a line in KINDS fails.
 """
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -11,12 +14,16 @@ from uuid import uuid4
 import httpx
 import jwt
 import pytest
+from fastapi import FastAPI
+from starlette.routing import Route, WebSocketRoute
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from api.app import create_app
 from config.load import load_settings
 from config.settings import Settings
 from domain.access import Caller
-from services import attempts, contexts
+from services import attempts, contexts, doorkeeper
 from services.platform import Platform
 from tests.api.conftest import JOBS, serving
 from tests.support.endpoints import OPEN as OUTWARD
@@ -79,6 +86,10 @@ KINDS = {
     "POST /api/webhooks/{webhook_id}/test": SETTINGS,
     "GET /api/webhooks/{webhook_id}/deliveries": SETTINGS,
     "POST /api/webhooks/{webhook_id}/deliveries/{delivery_id}/replay": SETTINGS,
+    "POST /transcribe-job": WRITE,
+    "GET /job/{job_id}": READ,
+    "DELETE /job/{job_id}": WRITE,
+    "GET /queue/info": READ,
 }
 CLOSED = {route: scope for route, scope in KINDS.items() if scope not in (OPEN, SIGNED)}
 
@@ -244,3 +255,67 @@ async def test_a_ticket_opens_the_stream_of_its_job_and_nothing_else(client: htt
     assert other.json()["error"]["code"] == "bad_ticket"
     assert (await client.get(f"{JOBS}/status/{victim.ids['job_id']}", params=ticket)).status_code == 401
     assert (await client.get(f"{JOBS}/stream/{victim.ids['job_id']}", params=ticket)).status_code == 200
+
+
+# WebSockets, which have no place in OpenAPI's list
+
+
+async def heard_at(url: str, job_id: str, headers: dict[str, str]) -> tuple[str, int | None]:
+    """The first message that a WebSocket is sent, and what it is closed with if that is at once."""
+    address = f"{url.replace('http', 'ws', 1)}/ws/transcription/{job_id}"
+    async with connect(address, additional_headers=headers, proxy=None) as socket:
+        first = json.loads(await socket.recv())
+        if first["type"] == "error":
+            await socket.wait_closed()
+        return str(first["data"].get("code", first["type"])), socket.close_code
+
+
+async def test_every_websocket_is_known_here(settings: Settings) -> None:
+    found = [path for path, kind in routes_of(create_app(settings)) if kind == "websocket"]
+    assert found == ["/ws/transcription/{job_id}"]
+
+
+def routes_of(app: FastAPI) -> list[tuple[str, str]]:
+    """Path and kind of every route, those of included routers among them."""
+    included = [route.original_router.routes for route in app.routes if hasattr(route, "original_router")]
+    kinds = {WebSocketRoute: "websocket", Route: "http"}
+    return [
+        (route.path, kinds[kind])
+        for routes in included
+        for route in routes
+        for kind in kinds
+        if isinstance(route, kind)
+    ]
+
+
+async def test_a_websocket_tells_nobody_what_is_another_s(url: str, client: httpx.AsyncClient, victim: Victim) -> None:
+    job_id = victim.ids["job_id"]
+    assert await heard_at(url, job_id, victim.person.headers) == ("connected", None)
+    for headers in ({}, bearing("nonsense"), bearing("esc_" + "A" * 43), bearing(victim.person.refresh)):
+        code, closed = await heard_at(url, job_id, headers)
+        assert (code in ("unauthenticated", "bad_token"), closed) == (True, 4401)
+    mallory = await person(client)
+    assert await heard_at(url, job_id, mallory.headers) == await heard_at(url, str(uuid4()), mallory.headers)
+    assert await heard_at(url, job_id, mallory.headers) == ("job_not_found", 4404)
+    writer = await key_of(client, victim.person, WRITE)
+    assert await heard_at(url, job_id, writer) == ("missing_scope", 4403)
+
+
+async def test_a_websocket_ends_when_its_client_is_logged_out(
+    url: str, client: httpx.AsyncClient, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorkeeper, "BELIEVED_SECONDS", 0.0)
+    monkeypatch.setattr(doorkeeper, "LOOK_SECONDS", 0.05)
+    ana = await person(client)
+    job_id = await make_job(platform, owner=Caller(ana.owner))
+    address = f"{url.replace('http', 'ws', 1)}/ws/transcription/{job_id}"
+    async with connect(address, additional_headers=ana.headers, proxy=None) as socket:
+        assert json.loads(await socket.recv())["type"] == "connected"
+        await client.post("/auth/logout", headers=ana.headers)
+        said = []
+        with suppress(ConnectionClosed):
+            async with asyncio.timeout(10):
+                while True:
+                    said.append(json.loads(await socket.recv()))
+        assert said[-1]["data"]["code"] == "bad_token"
+        assert socket.close_code == 4401

@@ -63,7 +63,9 @@ async def test_a_ticket_expires(client: httpx.AsyncClient, platform: Platform, e
     assert (await client.get(path)).status_code == 403
 
 
-async def test_a_ticket_lets_in_as_its_owner_who_reads(platform: Platform, client: httpx.AsyncClient, ended: str) -> None:
+async def test_a_ticket_lets_in_as_its_owner_who_reads(
+    platform: Platform, client: httpx.AsyncClient, ended: str
+) -> None:
     token = (await ticket(client, ended)).partition("ticket=")[2]
     assert await tickets.redeem(platform, token, UUID(ended)) == Caller("local", frozenset({Scope.READ}))
 
