@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, get_args
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, case, delete, exists, func, insert, literal, select, tuple_, update
+from sqlalchemy import bindparam, case, delete, exists, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.announcements import HEARD, announced_body, ping
@@ -46,9 +46,10 @@ class Owed:
 # What is owed
 
 
-def is_listened_to(owner: str) -> ColumnElement[bool]:
-    """Does the owner have an endpoint? For the RETURNING of another statement, so that most jobs pay no way for it."""
-    return exists().where(WebhookEndpoint.owner == owner, WebhookEndpoint.state != EndpointState.DISABLED)
+IS_LISTENED_TO = exists().where(
+    WebhookEndpoint.owner == bindparam("listener"), WebhookEndpoint.state != EndpointState.DISABLED
+)
+"""Does `listener` have an endpoint? For the RETURNING of another statement, so that most jobs pay no way for it."""
 
 
 async def owe(session: AsyncSession, job: Job) -> None:

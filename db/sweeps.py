@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, exists, func, or_, sel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.erasures import UNERASED
-from db.jobs import LOST
+from db.moves import LOST
 from db.tables import Job, Transcript
 from domain.lifecycle import MAX_CRASHES, TERMINAL, JobState
 

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.account_tables import Profile, Usage
+from db.moves import table_of
 
 THIS_MONTH = func.date_trunc("month", func.timezone("UTC", func.now())).cast(Date)
 
@@ -23,13 +24,15 @@ class Line:
     audio_seconds: float
 
 
+COUNT = insert(table_of(Usage)).values(month=THIS_MONTH).on_conflict_do_nothing(index_elements=["job_id"])
+
+
 async def record(
     session: AsyncSession, job_id: UUID, *, owner: str, profile_id: UUID | None, engine: str, audio_seconds: float
 ) -> None:
     """Count a job, once, however often that is said."""
     values = {"job_id": job_id, "owner": owner, "profile_id": profile_id, "engine": engine}
-    statement = insert(Usage).values(month=THIS_MONTH, audio_seconds=audio_seconds, **values)
-    await session.execute(statement.on_conflict_do_nothing(index_elements=["job_id"]))
+    await session.execute(COUNT, {**values, "audio_seconds": audio_seconds})
 
 
 async def of_this_month(session: AsyncSession, owner: str) -> tuple[int, float, datetime]:

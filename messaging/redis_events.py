@@ -57,7 +57,6 @@ class RedisEvents:
         self._redis: Redis = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5, health_check_interval=15)
         # A subscription is silent while nothing happens, so reading it has no time-out; the ping notices death.
         self._subscriber: Redis = Redis.from_url(url, socket_connect_timeout=5, health_check_interval=15)
-        self._script = self._redis.register_script(KEEP_AND_PUBLISH)
         self._waiting: deque[Event] = deque(maxlen=BACKLOG)
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -90,18 +89,13 @@ class RedisEvents:
                 self._idle.set()
 
     async def _send(self, batch: list[Event]) -> None:
-        if len(batch) == 1:  # a pipeline first asks whether the script is there: one way more, worth it for two or more
-            await self._keep_and_publish(batch[0], self._redis)
-            return
         async with self._redis.pipeline(transaction=False) as pipe:
             for event in batch:
-                await self._keep_and_publish(event, pipe)
+                keys = status_key(event.job_id), f"{CHANNEL}{event.job_id}"
+                said = event.to_json(), str(event.fence or 0), event.type, str(self._ttl)
+                # The script, not its hash, for which a pipeline would ask first whether Redis has it.
+                pipe.eval(KEEP_AND_PUBLISH, len(keys), *keys, *said)
             await pipe.execute()
-
-    async def _keep_and_publish(self, event: Event, client: Redis) -> None:
-        keys = [status_key(event.job_id), f"{CHANNEL}{event.job_id}"]
-        args = [event.to_json(), event.fence or 0, event.type, self._ttl]
-        await self._script(keys=keys, args=args, client=client)
 
     async def latest(self, job_id: UUID) -> Event | None:
         try:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from db import job_events, jobs
+from db import job_events, jobs, usage
 from db.tables import Job
 from domain.errors import DatabaseUnavailable, EscribaError
 from domain.events import Event
@@ -67,12 +67,11 @@ class Waiting:
 
 async def look(platform: Platform, job_id: UUID) -> Waiting | None:
     """A queued job, or None where there is nothing to claim."""
-    async with platform.sessions.alone() as session:
-        found = await jobs.get(session, job_id, owner=None)
-    if found is None or found[0].state != JobState.QUEUED:
+    async with platform.sessions.directly() as connection:
+        found = await jobs.waiting(connection, job_id)
+    if found is None:
         return None
-    job = found[0]
-    return Waiting(JobOptions.model_validate(job.engine_params), suspect=job.crash_count >= QUARANTINE_AFTER)
+    return Waiting(JobOptions.model_validate(found.engine_params), suspect=found.crash_count >= QUARANTINE_AFTER)
 
 
 async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | None:
@@ -135,21 +134,19 @@ async def give_up(platform: Platform, job_id: UUID, *, code: str, reason: str) -
 
 
 async def heartbeat(platform: Platform, attempt: Attempt) -> Standing:
-    async with platform.sessions.begin() as session:
-        job = await jobs.heartbeat(session, attempt.job_id, attempt.fence, lease=lease(platform))
-        if job is None:
-            return Standing.LOST
-        if job.cancel_requested_at is not None:
-            return Standing.CANCEL
-        overdue = await jobs.is_overdue(session, attempt.job_id)
-    return Standing.OVERDUE if overdue else Standing.OURS
+    async with platform.sessions.directly() as connection:
+        beat = await jobs.heartbeat(connection, attempt.job_id, attempt.fence, lease=lease(platform))
+    if beat is None:
+        return Standing.LOST
+    if beat.unwanted:
+        return Standing.CANCEL
+    return Standing.OVERDUE if beat.overdue else Standing.OURS
 
 
 async def is_ours(platform: Platform, attempt: Attempt) -> bool:
     """Has nobody else taken the job, or ended it?"""
-    async with platform.sessions.alone() as session:
-        found = await jobs.get(session, attempt.job_id, owner=None)
-    return found is not None and found[0].state == JobState.PROCESSING and found[0].fence == attempt.fence
+    async with platform.sessions.directly() as connection:
+        return await jobs.is_held(connection, attempt.job_id, attempt.fence)
 
 
 async def note_decoded(platform: Platform, attempt: Attempt, *, seconds: float, content_type: str) -> bool:
@@ -159,11 +156,11 @@ async def note_decoded(platform: Platform, attempt: Attempt, *, seconds: float, 
         floor=timedelta(seconds=limits.deadline_floor_seconds),
         per_audio_second=limits.deadline_per_audio_second,
     )
-    async with platform.sessions.alone() as session:
-        job = await jobs.note_decoded(
-            session, attempt.job_id, attempt.fence, audio_seconds=seconds, content_type=content_type, allowed=allowed
+    job_id, fence = attempt.job_id, attempt.fence
+    async with platform.sessions.directly() as connection:
+        return await jobs.note_decoded(
+            connection, job_id, fence, audio_seconds=seconds, content_type=content_type, allowed=allowed
         )
-    return job is not None
 
 
 async def note_progress(
@@ -250,6 +247,15 @@ async def _name_result(
             segments_count=len(heard.segments),
         )
         job = job or await jobs.completed_with(session, attempt.job_id, key)
+        if job is not None:
+            await usage.record(
+                session,
+                job.id,
+                owner=job.owner,
+                profile_id=job.profile_id,
+                engine=heard.engine,
+                audio_seconds=0.0 if attempt.options.stages else heard.duration,  # a rerun does not hear it again
+            )
     if job is None:
         await platform.store.delete(key)
         return False

@@ -63,7 +63,7 @@ class Audio:
 
 async def find(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:
     """Raises JobNotFound."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.alone() as session:
         found = await jobs.get(session, job_id, owner=caller.owner)
     if found is None:
         raise JobNotFound
@@ -109,7 +109,7 @@ async def page(
     engine: str | None,
 ) -> Page:
     before = None if cursor is None else _parse_cursor(cursor)
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.alone() as session:
         found = await jobs.page(
             session,
             owner=caller.owner,

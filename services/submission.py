@@ -14,7 +14,7 @@ from domain.access import Caller
 from domain.capabilities import AUTO
 from domain.errors import EmptyMedia, EngineUnavailable, Invalid
 from domain.lifecycle import JobOptions, JobState
-from services import contexts, ending, engine_reports, once
+from services import contexts, ending, engine_reports, once, usage
 from services.platform import Platform
 from storage import layout
 from storage.contract import StoredObject
@@ -88,12 +88,13 @@ class Kept:
 async def check(platform: Platform, caller: Caller, submission: Submission) -> Approved:
     """Refuse what could never run, before a byte of the recording need be read.
 
-    Raises Invalid and its kin, EngineUnavailable where the caller will not wait.
+    Raises Invalid and its kin, QuotaExceeded, EngineUnavailable where the caller will not wait.
     """
     language = submission.options.language
     if language is not None and not LANGUAGE.fullmatch(language):
         raise Invalid("a language is a BCP 47 tag such as en, en-US or pt-BR", field="language")
     _refuse_contradictions(submission.options)
+    await usage.check_quota(platform, caller)
     options = await contexts.freeze(platform, caller, submission.options)
     checked = engine_reports.check(await engine_reports.known(platform), options)
     if checked.waits_for and not submission.wait:
@@ -166,6 +167,7 @@ async def submit(
                 approved,
                 kept,
                 parent_job_id=parent,
+                profile_id=caller.profile_id,
                 delete_after_seconds=submission.delete_after_seconds,
                 max_retries=platform.settings.workers.max_retries,
             )

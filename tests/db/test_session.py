@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from config.settings import DatabaseSettings, Settings
 from db.session import Sessions
@@ -15,10 +15,10 @@ from domain.errors import DatabaseUnavailable
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
 
-Way = Callable[[Sessions], AbstractAsyncContextManager[AsyncSession]]
+Way = Callable[[Sessions], AbstractAsyncContextManager[AsyncSession | AsyncConnection]]
 
 
-@pytest.fixture(params=["begin", "alone"])
+@pytest.fixture(params=["begin", "alone", "directly"])
 def way(request: pytest.FixtureRequest) -> Way:
     return lambda sessions: getattr(sessions, request.param)()
 
@@ -35,7 +35,8 @@ async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(
 ) -> None:
     async with way(sessions) as session:
         backend = await session.scalar(text("SELECT pg_backend_pid()"))
-        closed = (await (await session.connection()).get_raw_connection()).driver_connection
+        connection = await session.connection() if isinstance(session, AsyncSession) else session
+        closed = (await connection.get_raw_connection()).driver_connection
     assert closed is not None
     superuser = await asyncpg.connect(settings.database.url.get_secret_value().replace("escriba_app@", "postgres@"))
     await superuser.execute("SELECT pg_terminate_backend($1)", backend)

@@ -240,6 +240,9 @@ class Sessions:
     def alone(self) -> AbstractAsyncContextManager[Transaction]:
         return self._transaction(alone=True)
 
+    def directly(self) -> AbstractAsyncContextManager[Transaction]:
+        return self._transaction(alone=True)
+
     @asynccontextmanager
     async def _transaction(self, *, alone: bool) -> AsyncIterator[Transaction]:
         transaction = Transaction(self._database, alone=alone)

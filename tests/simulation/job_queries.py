@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from db.jobs import Beat, Queued
 from db.tables import Transcript
 from domain.lifecycle import TERMINAL, JobState
 from tests.simulation.database import Transaction
-from tests.simulation.decide import is_lost, state_event
+from tests.simulation.decide import is_lost, is_unwanted, state_event
 from tests.simulation.rows import NOTHING, JobRow, TranscriptRow
 
 Segments = Sequence[tuple[int, dict[str, Any]]]
@@ -59,6 +60,20 @@ class Jobs:
         session: Transaction, job_id: UUID, *, worker: str, lease: timedelta, floor: timedelta
     ) -> JobRow | None:
         return await session.move(job_id, "claim", worker=worker, lease=lease, floor=floor)
+
+    @staticmethod
+    async def waiting(session: Transaction, job_id: UUID) -> Queued | None:
+        await session.statement()
+        row = session.job(job_id)
+        if row is None or row.state != JobState.QUEUED:
+            return None
+        return Queued(dict(row.engine_params), row.crash_count)
+
+    @staticmethod
+    async def is_held(session: Transaction, job_id: UUID, fence: int) -> bool:
+        await session.statement()
+        row = session.job(job_id)
+        return row is not None and row.state == JobState.PROCESSING and row.fence == fence
 
     @staticmethod
     async def held_by(session: Transaction, job_id: UUID, *, worker: str) -> JobRow | None:
@@ -152,14 +167,11 @@ class Jobs:
         return row
 
     @staticmethod
-    async def heartbeat(session: Transaction, job_id: UUID, fence: int, *, lease: timedelta) -> JobRow | None:
-        return await session.move(job_id, "heartbeat", fence=fence, lease=lease)
-
-    @staticmethod
-    async def is_overdue(session: Transaction, job_id: UUID) -> bool:
-        now = await session.statement()
-        row = session.job(job_id)
-        return row is not None and row.deadline_at is not None and row.deadline_at < now
+    async def heartbeat(session: Transaction, job_id: UUID, fence: int, *, lease: timedelta) -> Beat | None:
+        row = await session.move(job_id, "heartbeat", fence=fence, lease=lease)
+        if row is None or session.now is None:
+            return None
+        return Beat(is_unwanted(row), row.deadline_at is not None and row.deadline_at < session.now)
 
     @staticmethod
     async def note_decoded(
@@ -170,9 +182,9 @@ class Jobs:
         audio_seconds: float,
         content_type: str,
         allowed: timedelta,
-    ) -> JobRow | None:
+    ) -> bool:
         given = {"fence": fence, "audio_seconds": audio_seconds, "content_type": content_type, "allowed": allowed}
-        return await session.move(job_id, "note_decoded", **given)
+        return await session.move(job_id, "note_decoded", **given) is not None
 
     @staticmethod
     async def note_progress(

@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-from db import duties, engine_reports, erasures, history, idempotency, jobs, sweeps
+from db import duties, engine_reports, erasures, history, idempotency, jobs, sweeps, usage
 from db.sweeps import Due
 from domain.capabilities import EngineReport
 from domain.events import Event
@@ -217,6 +217,17 @@ class Idempotency:
         return found
 
 
+class Usage:
+    """In place of `db.usage`."""
+
+    @staticmethod
+    async def record(
+        session: Transaction, job_id: UUID, *, owner: str, profile_id: UUID | None, engine: str, audio_seconds: float
+    ) -> None:
+        await session.statement()
+        session.put((owner, profile_id, engine, audio_seconds), "usage", job_id)
+
+
 class EngineReports:
     """In place of `db.engine_reports`: one engine, reported for good when the world began."""
 
@@ -234,6 +245,7 @@ PLACES: dict[ModuleType, type] = {
     history: History,
     idempotency: Idempotency,
     engine_reports: EngineReports,
+    usage: Usage,
 }
 
 

@@ -29,6 +29,7 @@ class JobRow:
     updated_at: datetime
     parent_job_id: UUID | None = None
     owner: str = LOCAL_OWNER
+    profile_id: UUID | None = None
     state: JobState = JobState.QUEUED
     seq: int = 1
     fence: int = 0

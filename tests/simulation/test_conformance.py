@@ -32,6 +32,14 @@ SIMULATED = SimpleNamespace(jobs=Jobs, erasures=Erasures, sweeps=Sweeps, history
 
 Call = Callable[[Any, Any, UUID, int], Awaitable[Any]]
 
+ANSWERS: dict[str, Call] = {
+    "waiting": lambda db, s, job, _: db.jobs.waiting(s, job),
+    "is_held": lambda db, s, job, fence: db.jobs.is_held(s, job, fence),
+    "heartbeat": lambda db, s, job, fence: db.jobs.heartbeat(s, job, fence, lease=MINUTE),
+    "note_decoded": lambda db, s, job, fence: CALLS["note_decoded"](db, s, job, fence),
+}
+"""What a worker is answered with values of, not with the row."""
+
 CALLS: dict[str, Call] = {
     "claim": lambda db, s, job, _: db.jobs.claim(s, job, worker="w", lease=MINUTE, floor=HOUR),
     "heartbeat": lambda db, s, job, fence: db.jobs.heartbeat(s, job, fence, lease=MINUTE),
@@ -101,7 +109,7 @@ def cases(now: datetime) -> Iterator[JobRow]:
             attempts=1,
             crash_count=crashes,
             lease_until=(now - MINUTE if lost else now + MINUTE) if working else None,
-            deadline_at=now + HOUR if working else None,
+            deadline_at=(now - MINUTE if due else now + HOUR) if working else None,
             worker_id="w" if working else None,
             started_at=now - HOUR if due else None,
             completed_at=now - 2 * HOUR if ended and not working else None,
@@ -192,6 +200,20 @@ async def test_a_move_of_one_job_does_what_postgresql_does(platform: Platform, n
             assert bool(real) == bool(simulated), row
         await twins.compare()
         await session.rollback()
+
+
+@pytest.mark.parametrize("fence", [2, 1], ids=["the right fence", "an old fence"])
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_a_worker_is_told_what_postgresql_tells(platform: Platform, name: str, fence: int) -> None:
+    answers = set()
+    async with platform.sessions.begin() as session:
+        twins = await Twins.bear(session)
+        for row in twins.rows:
+            real, simulated = await twins.both(lambda db, s, row=row: ANSWERS[name](db, s, row.id, fence))  # type: ignore[misc]
+            assert real == simulated, row
+            answers.add(str(real))
+        await session.rollback()
+    assert len(answers) > 1 or fence == 1
 
 
 @pytest.mark.parametrize("name", AT_ONCE)
