@@ -13,6 +13,7 @@ from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
 from api.routes import accounts, contexts, health, media, transcribe_jobs, webhooks
 from config.settings import Settings
+from db.session import NOBODY
 from services.doorkeeper import Doorkeeper
 from services.following import Hub
 from services.platform import open_platform
@@ -31,7 +32,7 @@ Every error has the shape `{"error": {"code", "message"}}`: match on the code, s
 def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_platform(settings, application="api") as platform:
+        async with open_platform(settings, application="api", sees=NOBODY) as platform:
             hub = Hub(platform)
             hub.start()
             app.state.connections = Connections()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 import asyncpg
@@ -25,6 +26,15 @@ AWAY = ("08", "25P03", "57P01", "57P02", "57P03", "53300")
 shutdowns, start-up, too many connections."""
 
 
+EVERYBODY, NOBODY = "*", ""
+"""In place of an owner: for the platform's own queries, and for those that should have said whose they are."""
+
+SEES = "escriba.owner"
+"""What the policies of row-level security ask (migration 0009), and what a connection was last told."""
+
+_owner: ContextVar[str] = ContextVar("owner", default=EVERYBODY)
+
+
 def async_url(url: str) -> str:
     """The same database in the spelling that selects asyncpg."""
     scheme, separator, rest = url.partition("://")
@@ -38,14 +48,15 @@ class Sessions:
     then nothing, or everything, was committed.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    def __init__(self, engine: AsyncEngine, *, sees: str = EVERYBODY) -> None:
+        """`sees`: whose rows a transaction sees that does not say whose."""
+        self.engine, self._sees = engine, sees
         self._make = async_sessionmaker(engine, expire_on_commit=False)
         self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._make_alone = async_sessionmaker(self._alone, expire_on_commit=False)
 
     @classmethod
-    def connect(cls, settings: DatabaseSettings, *, application: str) -> Self:
+    def connect(cls, settings: DatabaseSettings, *, application: str, sees: str = EVERYBODY) -> Self:
         """Prepare a pool; nothing is opened before the first use, so a process may start before its database."""
         engine = create_async_engine(
             async_url(settings.url.get_secret_value()),
@@ -61,33 +72,43 @@ class Sessions:
             },
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
-        return cls(engine)
+        event.listen(engine.sync_engine, "checkout", _say_whose)
+        return cls(engine, sees=sees)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncSession]:
-        with _translated():
+    async def begin(self, *, owner: str | None = None) -> AsyncIterator[AsyncSession]:
+        """`owner`: whose rows are seen; PostgreSQL holds that besides the WHERE of every query (row-level security)."""
+        with _translated(), self._seeing(owner):
             async with self._make.begin() as session:
                 yield session
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[AsyncSession]:
+    async def alone(self, *, owner: str | None = None) -> AsyncIterator[AsyncSession]:
         """For one statement, which is a transaction of its own: the ways to PostgreSQL for BEGIN and COMMIT are saved.
 
         Raises DatabaseUnavailable, as `begin`.
         """
-        with _translated():
+        with _translated(), self._seeing(owner):
             async with self._make_alone() as session:
                 yield session
 
     @asynccontextmanager
-    async def directly(self) -> AsyncIterator[AsyncConnection]:
+    async def directly(self, *, owner: str | None = None) -> AsyncIterator[AsyncConnection]:
         """`alone`, for a statement that asks for values and no objects: past the session, which costs as much again.
 
         Raises DatabaseUnavailable, as `begin`.
         """
-        with _translated():
+        with _translated(), self._seeing(owner):
             async with self._alone.connect() as connection:
                 yield connection
+
+    @contextmanager
+    def _seeing(self, owner: str | None) -> Iterator[None]:
+        token = _owner.set(self._sees if owner is None else owner)
+        try:
+            yield
+        finally:
+            _owner.reset(token)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -100,6 +121,21 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
     """
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _say_whose(connection: Any, record: Any, _proxy: object) -> None:
+    """Tell PostgreSQL whose rows are to be seen, where this connection was last told otherwise.
+
+    For the connection and not for the transaction: a platform with one owner then says it once.
+    """
+    owner = _owner.get()
+    if record.info.get(SEES) == owner:
+        return
+    try:
+        connection.run_async(lambda raw: raw.execute(f"SELECT set_config('{SEES}', $1, false)", owner))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DisconnectionError from error  # the pool opens another one, and says why it cannot
+    record.info[SEES] = owner
 
 
 @contextmanager

@@ -33,17 +33,17 @@ FOLDED = _Folded()
 
 async def create(platform: Platform, caller: Caller, name: str, terms: Sequence[Term]) -> Context:
     context = Context(id=uuid4(), owner=caller.owner, name=name, terms=_rows(terms))
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         return await contexts.insert(session, context)
 
 
 async def listed(platform: Platform, caller: Caller, *, after: str | None) -> list[Context]:
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         return await contexts.listed(session, owner=caller.owner, limit=MOST_LISTED, after=after)
 
 
 async def read(platform: Platform, caller: Caller, context_id: UUID) -> Context:
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         found = await contexts.get(session, context_id, owner=caller.owner)
     if found is None:
         raise ContextNotFound
@@ -52,7 +52,7 @@ async def read(platform: Platform, caller: Caller, context_id: UUID) -> Context:
 
 async def replace(platform: Platform, caller: Caller, context_id: UUID, name: str, terms: Sequence[Term]) -> Context:
     """Say everything anew, under the next version. Jobs that were submitted before keep the words they had."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         found = await contexts.replace(session, context_id, owner=caller.owner, name=name, terms=_rows(terms))
     if found is None:
         raise ContextNotFound
@@ -60,7 +60,7 @@ async def replace(platform: Platform, caller: Caller, context_id: UUID, name: st
 
 
 async def delete(platform: Platform, caller: Caller, context_id: UUID) -> None:
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         if not await contexts.remove(session, context_id, owner=caller.owner):
             raise ContextNotFound
 

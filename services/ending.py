@@ -34,7 +34,7 @@ async def cancel(platform: Platform, caller: Caller, job_id: UUID) -> Job:
 
     Raises JobNotFound, AlreadyFinished.
     """
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         job = await jobs.cancel_waiting(session, job_id, owner=caller.owner)
         wish = job or await jobs.wish_cancelled(session, job_id, owner=caller.owner)
         found = None if wish else await jobs.get(session, job_id, owner=caller.owner)
@@ -57,7 +57,7 @@ async def erase(platform: Platform, caller: Caller, job_id: UUID) -> Erased:
     To its owner it is gone at once. Where a worker still holds it, the rest goes when the worker lets go, within
     seconds; the receipt says so. Raises JobNotFound.
     """
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         job = await erasures.wish_erased(session, job_id, owner=caller.owner)
         if job is not None:
             await jobs.cancel_waiting(session, job_id, owner=caller.owner)
@@ -68,7 +68,7 @@ async def erase(platform: Platform, caller: Caller, job_id: UUID) -> Erased:
 
 async def receipt(platform: Platform, caller: Caller, job_id: UUID) -> Erased:
     """How far the erasure of a job has got, whoever wished for it. Raises JobNotFound for one that nobody erased."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         job = await erasures.tombstone(session, job_id, owner=caller.owner)
     if job is None:
         raise JobNotFound
@@ -80,13 +80,13 @@ async def purge(platform: Platform, job_id: UUID, owner: str) -> bool:
 
     A crash in between leaves a tombstone that says that it is not done, for `retention.finish_erasures`.
     """
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=owner) as session:
         gone = await jobs.purge(session, job_id, owner=owner) or await erasures.tombstone(session, job_id, owner=owner)
     if gone is None or gone.state != JobState.PURGED:
         return False
     await platform.events.forget(job_id)
     deleted = await delete_objects(platform, layout.job_prefix(owner, job_id))
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=owner) as session:
         await erasures.note_erased(session, job_id, objects_deleted=deleted)
     return True
 

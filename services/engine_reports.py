@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from db import engine_reports
+from db.session import EVERYBODY
 from domain.capabilities import AUTO, EngineReport
 from domain.errors import UnknownEngine, UnsupportedOption
 from domain.lifecycle import JobOptions
@@ -66,7 +67,7 @@ class Overview:
 
 
 async def overview(platform: Platform) -> Overview:
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=EVERYBODY) as session:
         reports = _believed(platform, await engine_reports.latest(session))
         diarizers = [report for report in reports.values() if report.is_diarizer]
         return Overview(

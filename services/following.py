@@ -13,6 +13,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from db import history, jobs
+from db.session import EVERYBODY
 from db.tables import Job, Transcript
 from domain.access import Caller
 from domain.errors import DatabaseUnavailable, JobNotFound
@@ -141,7 +142,7 @@ class Hub:
             if not watched:
                 continue
             try:
-                async with self._platform.sessions.begin() as session:
+                async with self._platform.sessions.begin(owner=EVERYBODY) as session:
                     positions = await history.positions(session, watched)
             except DatabaseUnavailable:
                 log.warning("the database is away; followers wait for it")
@@ -192,7 +193,7 @@ async def _follow(
             position = None if behind else _behind_all(follower.position, events)
             if position is None:
                 try:
-                    events, position = await _missed(platform, job_id, follower.position)
+                    events, position = await _missed(platform, caller, job_id, follower.position)
                 except JobNotFound:
                     return  # erased meanwhile; a reconnect is told so
                 except DatabaseUnavailable:
@@ -220,12 +221,12 @@ def _behind_all(position: Position, events: list[Event]) -> Position | None:
     return following
 
 
-async def _missed(platform: Platform, job_id: UUID, position: Position) -> tuple[list[Event], Position]:
+async def _missed(platform: Platform, caller: Caller, job_id: UUID, position: Position) -> tuple[list[Event], Position]:
     """What is durable behind `position`: changes of state, then segments of the present attempt; an end comes last.
 
     And the position behind all of it, made of what was read and not of the row, which may be newer than the events.
     """
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         # The events before the row, so that the row knows at least what they tell of: an end comes with its result.
         states = await history.events_after(session, job_id, position.seq)
         found = await jobs.get(session, job_id, owner=None)

@@ -44,13 +44,13 @@ def fingerprint(**request: Any) -> str:
 
 
 async def is_known(platform: Platform, caller: Caller, key: Key) -> bool:
-    async with platform.sessions.alone() as session:
+    async with platform.sessions.alone(owner=caller.owner) as session:
         return await idempotency.answered(session, owner=caller.owner, key_sha256=key.sha256) is not None
 
 
 async def answer_before(platform: Platform, caller: Caller, key: Key, request: str) -> dict[str, Any] | None:
     """The answer that `request` got the first time, if there was one. Raises IdempotencyKeyReused."""
-    async with platform.sessions.alone() as session:
+    async with platform.sessions.alone(owner=caller.owner) as session:
         found = await idempotency.answered(session, owner=caller.owner, key_sha256=key.sha256)
     if found is not None and found.request_sha256 != request:
         raise IdempotencyKeyReused

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from config.settings import Settings
-from db.session import Sessions
+from db.session import EVERYBODY, Sessions
 from messaging.arq_queue import ArqQueue
 from messaging.contract import Events, Queue
 from messaging.redis_events import RedisEvents
@@ -23,9 +23,12 @@ class Platform:
 
 
 @asynccontextmanager
-async def open_platform(settings: Settings, *, application: str) -> AsyncIterator[Platform]:
-    """Connect to what the settings name. Nothing is asked of PostgreSQL or Redis yet: either may come later."""
-    sessions = Sessions.connect(settings.database, application=application)
+async def open_platform(settings: Settings, *, application: str, sees: str = EVERYBODY) -> AsyncIterator[Platform]:
+    """Connect to what the settings name. Nothing is asked of PostgreSQL or Redis yet: either may come later.
+
+    `sees`: whose rows are seen where nobody says whose; a door takes NOBODY.
+    """
+    sessions = Sessions.connect(settings.database, application=application, sees=sees)
     store = await open_store(settings.storage)
     queue, events = ArqQueue(settings.redis), RedisEvents(settings.redis)
     try:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db import queue_view
 from db.engine_reports import count_workers, real_time_factors
 from db.queue_view import Tally
+from db.session import EVERYBODY
 from db.tables import Job
 from domain import wav
 from domain.access import Caller
@@ -49,7 +50,7 @@ class Line:
 
 
 async def line(platform: Platform, caller: Caller) -> Line:
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=EVERYBODY) as session:
         tally = await queue_view.tally(session, owner=None if caller.is_admin else caller.owner)
         workers = await count_workers(session)
     return Line(tally, _capacity(platform, workers), workers)
@@ -63,7 +64,7 @@ async def outlook(platform: Platform, caller: Caller, job_id: UUID) -> Outlook:
     reports = await engine_reports.known(platform)
     engine = _who_hears(reports, JobOptions.model_validate(job.engine_params))
     length = job.audio_seconds or await _length(platform, job)
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=EVERYBODY) as session:
         position = await queue_view.position(session, job)
         if engine is None:
             return Outlook(position, None, None)

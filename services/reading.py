@@ -63,7 +63,7 @@ class Audio:
 
 async def find(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:
     """Raises JobNotFound."""
-    async with platform.sessions.alone() as session:
+    async with platform.sessions.alone(owner=caller.owner) as session:
         found = await jobs.get(session, job_id, owner=caller.owner)
     if found is None:
         raise JobNotFound
@@ -109,7 +109,7 @@ async def page(
     engine: str | None,
 ) -> Page:
     before = None if cursor is None else _parse_cursor(cursor)
-    async with platform.sessions.alone() as session:
+    async with platform.sessions.alone(owner=caller.owner) as session:
         found = await jobs.page(
             session,
             owner=caller.owner,
@@ -153,7 +153,7 @@ async def result(platform: Platform, caller: Caller, job_id: UUID) -> Result:
     """Raises JobNotFound, ResultNotReady, JobHasNoResult."""
     job, transcript = await transcribed(platform, caller, job_id)
     assert job.result_key is not None
-    edits = await speakers.edits_of(platform, job_id)
+    edits = await speakers.edits_of(platform, caller, job_id)
     heard = edits.apply(await transcripts.load(platform.store, job.result_key))
     return Result(job, transcript, heard, edits.names, await _audio_url(platform, job, transcript))
 
@@ -165,7 +165,7 @@ async def unread_result(platform: Platform, caller: Caller, job_id: UUID) -> tup
     """
     job, transcript = await transcribed(platform, caller, job_id)
     assert job.result_key is not None
-    edits, audio_url = await speakers.edits_of(platform, job_id), await _audio_url(platform, job, transcript)
+    edits, audio_url = await speakers.edits_of(platform, caller, job_id), await _audio_url(platform, job, transcript)
     if edits.merged:  # which every word says
         unread = transcripts.unread(edits.apply(await transcripts.load(platform.store, job.result_key)))
     else:

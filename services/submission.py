@@ -160,7 +160,7 @@ async def submit(
         approved = await check(platform, caller, submission)
     transcript = Transcript(id=uuid4(), owner=caller.owner, session_id=submission.session_id, filename=filename)
     try:
-        async with platform.sessions.begin() as session:
+        async with platform.sessions.begin(owner=caller.owner) as session:
             recorded = await _record(
                 session,
                 transcript,

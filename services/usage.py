@@ -23,7 +23,7 @@ async def quota_of(platform: Platform, caller: Caller) -> Quota:
     """The user's own, else that of the settings; nobody counts where nobody is asked who they are."""
     if caller.user_id is None:
         return Quota(None, None)
-    async with platform.sessions.alone() as session:
+    async with platform.sessions.alone(owner=caller.owner) as session:
         user = await accounts.user(session, caller.user_id)
     settings = platform.settings.accounts
     hours = settings.monthly_audio_hours
@@ -44,7 +44,7 @@ async def check_quota(platform: Platform, caller: Caller) -> None:
     quota = await quota_of(platform, caller)
     if quota == Quota(None, None):
         return
-    async with platform.sessions.alone() as session:
+    async with platform.sessions.alone(owner=caller.owner) as session:
         jobs, seconds, ends_at = await usage.of_this_month(session, caller.owner)
     left = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
     if quota.jobs is not None and jobs >= quota.jobs:
@@ -54,5 +54,5 @@ async def check_quota(platform: Platform, caller: Caller) -> None:
 
 
 async def lines(platform: Platform, caller: Caller, *, since: date | None) -> Sequence[Line]:
-    async with platform.sessions.alone() as session:
+    async with platform.sessions.alone(owner=caller.owner) as session:
         return await usage.lines(session, caller.owner, since=since)

@@ -66,20 +66,20 @@ async def register(
     endpoint = WebhookEndpoint(
         id=uuid4(), owner=caller.owner, url=url, events=_names(events), payload=payload, secret=new_secret()
     )
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         if await webhooks.count(session, owner=caller.owner) >= limits.max_endpoints:
             raise TooManyWebhooks(limits.max_endpoints)
         return await webhooks.insert(session, endpoint)
 
 
 async def listed(platform: Platform, caller: Caller) -> list[WebhookEndpoint]:
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         return await webhooks.listed(session, owner=caller.owner)
 
 
 async def read(platform: Platform, caller: Caller, endpoint_id: UUID) -> WebhookEndpoint:
     """Raises WebhookNotFound."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         return await _find(session, caller, endpoint_id)
 
 
@@ -96,7 +96,7 @@ async def change(platform: Platform, caller: Caller, endpoint_id: UUID, wanted: 
         values |= {"state": EndpointState.PAUSED, "reason": PAUSED_BY_OWNER}
     if wanted.state == EndpointState.ACTIVE:
         values |= webhooks.UNHARMED
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         changed = await webhooks.change(session, endpoint_id, owner=caller.owner, **values)
         if changed is None:
             raise WebhookNotFound
@@ -110,7 +110,7 @@ async def change(platform: Platform, caller: Caller, endpoint_id: UUID, wanted: 
 async def rotate(platform: Platform, caller: Caller, endpoint_id: UUID) -> WebhookEndpoint:
     """A new secret, shown now and never again; the old one signs as well for a while. Raises WebhookNotFound."""
     overlap = timedelta(hours=platform.settings.webhooks.secret_overlap_hours)
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         changed = await webhooks.rotate(session, endpoint_id, owner=caller.owner, secret=new_secret(), overlap=overlap)
     if changed is None:
         raise WebhookNotFound
@@ -119,14 +119,14 @@ async def rotate(platform: Platform, caller: Caller, endpoint_id: UUID) -> Webho
 
 async def delete(platform: Platform, caller: Caller, endpoint_id: UUID) -> None:
     """With its log and what is owed to it. Raises WebhookNotFound."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         if not await webhooks.remove(session, endpoint_id, owner=caller.owner):
             raise WebhookNotFound
 
 
 async def try_out(platform: Platform, caller: Caller, endpoint_id: UUID) -> Logged:
     """Owe the endpoint a `ping`, which is delivered like anything else. Raises WebhookNotFound, WebhookNotActive."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         endpoint = await _active(session, caller, endpoint_id)
         return Logged(*await outbox.owe_ping(session, endpoint))
 
@@ -141,7 +141,7 @@ async def log(
     state: DeliveryState | None,
 ) -> Log:
     """Newest first; `cursor` is the delivery behind which to go on. Raises WebhookNotFound, Invalid."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         await _find(session, caller, endpoint_id)
         before = None if cursor is None else await _place(session, endpoint_id, cursor)
         found = await outbox.page(session, endpoint_id, limit=limit + 1, before=before, state=state)
@@ -156,7 +156,7 @@ async def replay(platform: Platform, caller: Caller, endpoint_id: UUID, delivery
 
     Raises WebhookNotFound, WebhookNotActive, DeliveryNotFound, DeliveryErased.
     """
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.begin(owner=caller.owner) as session:
         await _active(session, caller, endpoint_id)
         found = await outbox.find(session, delivery_id, endpoint_id, lock=True)
         if found is None:

@@ -5,8 +5,9 @@ The routes are the application's own, so that a new one without a line in KINDS 
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ import httpx
 import jwt
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import Engine, event
 from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -22,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from api.app import create_app
 from config.load import load_settings
 from config.settings import Settings
+from db.session import Sessions
 from domain.access import Caller
 from services import attempts, contexts, doorkeeper
 from services.platform import Platform
@@ -213,6 +216,54 @@ async def test_of_what_is_another_s_nobody_learns_even_that_it_is_there(
     nobodys = await ask(client, route, {name: str(uuid4()) for name in victim.ids}, mallory.headers)
     assert theirs.status_code == (403 if CLOSED[route] == ADMIN else 404)
     assert (theirs.status_code, theirs.content) == (nobodys.status_code, nobodys.content)
+
+
+# With the application's own filters removed
+
+
+@pytest.fixture
+def unfiltered() -> Iterator[list[str]]:
+    """No query of ours asks any more whose a row is; those that did."""
+    seen: list[str] = []
+
+    def forget(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        without, changes = re.subn(r"(\w+\.)?owner = (\$\d+::\w+)", r"(\1owner = \2 OR true)", statement)
+        if changes and not statement.startswith("INSERT"):
+            seen.append(statement)
+            return without, parameters
+        return statement, parameters
+
+    event.listen(Engine, "before_cursor_execute", forget, retval=True)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", forget)
+
+
+MINE = [
+    route
+    for route, scope in CLOSED.items()
+    if "{job_id}" in route or "{context_id}" in route or "{webhook_id}" in route
+]
+
+
+@pytest.mark.parametrize("route", MINE)
+async def test_postgresql_hides_what_is_another_s_where_our_queries_would_not(
+    client: httpx.AsyncClient, victim: Victim, unfiltered: list[str], route: str
+) -> None:
+    mallory = await person(client)
+    unfiltered.clear()
+    theirs = await ask(client, route, victim.ids, mallory.headers)
+    assert theirs.status_code == 404
+    assert unfiltered, "or it was none of our filters that hid it"
+
+
+async def test_without_filters_and_without_postgresql_s_help_all_would_be_seen(
+    client: httpx.AsyncClient, victim: Victim, unfiltered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the test above would show nothing."""
+    mallory = await person(client)
+    monkeypatch.setattr(Sessions, "_seeing", lambda self, owner: nullcontext())
+    answer = await ask(client, f"GET {JOBS}/result/{{job_id}}", victim.ids, mallory.headers)
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("route", [route for route in CLOSED if route.startswith("GET") and "{" not in route])

@@ -234,13 +234,13 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self) -> AbstractAsyncContextManager[Transaction]:
+    def begin(self, *, owner: str | None = None) -> AbstractAsyncContextManager[Transaction]:
         return self._transaction(alone=False)
 
-    def alone(self) -> AbstractAsyncContextManager[Transaction]:
+    def alone(self, *, owner: str | None = None) -> AbstractAsyncContextManager[Transaction]:
         return self._transaction(alone=True)
 
-    def directly(self) -> AbstractAsyncContextManager[Transaction]:
+    def directly(self, *, owner: str | None = None) -> AbstractAsyncContextManager[Transaction]:
         return self._transaction(alone=True)
 
     @asynccontextmanager

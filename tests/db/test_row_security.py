@@ -1,0 +1,91 @@
+"""Row-level security: PostgreSQL holds a second time that nobody sees another's rows."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from config.settings import Settings
+from db.session import EVERYBODY, NOBODY, Sessions
+from domain.access import Caller
+from services.platform import Platform
+from tests.support.jobs import make_job
+
+ANA, BEN = Caller("ana"), Caller("ben")
+
+
+@pytest.fixture
+async def door(settings: Settings) -> AsyncIterator[Sessions]:
+    """What a door has, with one connection for everybody."""
+    database = settings.database.model_copy(update={"pool_size": 1})
+    sessions = Sessions.connect(database, application="test", sees=NOBODY)
+    yield sessions
+    await sessions.close()
+
+
+@pytest.fixture(scope="module")
+async def jobs(platform: Platform) -> dict[str, UUID]:
+    return {caller.owner: await make_job(platform, owner=caller) for caller in (ANA, BEN)}
+
+
+async def owners_seen(sessions: Sessions, owner: str | None, table: str = "transcript_jobs") -> set[str]:
+    async with sessions.begin(owner=owner) as session:
+        return set(await session.scalars(text(f"SELECT DISTINCT owner FROM {table}")))
+
+
+async def test_every_table_with_an_owner_is_secured(platform: Platform) -> None:
+    async with platform.sessions.alone() as session:
+        rows = await session.execute(
+            text(
+                "SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity, count(p.polname) FROM pg_class c"
+                " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'owner' AND NOT a.attisdropped"
+                " LEFT JOIN pg_policy p ON p.polrelid = c.oid"
+                " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' GROUP BY c.oid"
+            )
+        )
+        found = {name: (secured, policies) for name, secured, policies in rows}
+    assert len(found) > 10
+    assert set(found.values()) == {(True, 1)}, found
+
+
+async def test_an_owner_sees_their_rows_and_no_others(door: Sessions, jobs: dict[str, UUID]) -> None:
+    for table in ("transcript_jobs", "transcripts", "job_events"):
+        assert await owners_seen(door, "ana", table) == {"ana"}
+        assert await owners_seen(door, "ben", table) == {"ben"}
+        assert await owners_seen(door, EVERYBODY, table) >= {"ana", "ben"}
+
+
+async def test_who_does_not_say_whose_rows_sees_none(door: Sessions, jobs: dict[str, UUID]) -> None:
+    assert await owners_seen(door, None) == set()
+    await owners_seen(door, "ana")
+    assert await owners_seen(door, None) == set(), "what the connection was told before is over"
+    async with door.alone() as session:
+        assert await session.scalar(text("SELECT count(*) FROM transcript_jobs")) == 0
+    async with door.directly() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM transcript_jobs")) == 0
+
+
+async def test_an_owner_that_looks_like_a_command_is_a_name(door: Sessions, jobs: dict[str, UUID]) -> None:
+    assert await owners_seen(door, "x', false); SELECT set_config('escriba.owner', '*', false); --") == set()
+
+
+async def test_nobody_writes_what_would_be_another_s(door: Sessions, jobs: dict[str, UUID]) -> None:
+    take = text("UPDATE transcript_jobs SET message = 'mine' WHERE id = :id RETURNING id").bindparams(id=jobs["ben"])
+    async with door.begin(owner="ana") as session:
+        assert (await session.execute(take)).all() == []
+    with pytest.raises(ProgrammingError, match="row-level security"):
+        async with door.begin(owner="ana") as session:
+            await session.execute(text("INSERT INTO contexts (id, owner, name) VALUES (gen_random_uuid(), 'ben', 'x')"))
+
+
+async def test_a_transaction_that_is_rolled_back_leaves_the_next_owner_alone(
+    door: Sessions, jobs: dict[str, UUID]
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with door.begin(owner="ana") as session:
+            await session.execute(text("SELECT 1"))
+            raise ZeroDivisionError
+    assert await owners_seen(door, "ben") == {"ben"}
+    assert await owners_seen(door, "ana") == {"ana"}
