@@ -7,7 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import errors
-from api.dialects import socket
+from api.dialects import socket, streaming
 from api.dialects.socket_conversation import Connections
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(contexts.router)
     app.include_router(webhooks.router)
     app.include_router(socket.router)
+    app.include_router(streaming.router)
     app.include_router(media.router)
     app.include_router(health.router)
     return app

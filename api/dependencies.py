@@ -9,6 +9,7 @@ All of them are coroutines, though most wait for nothing: FastAPI sends a plain 
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Annotated, TypeVar
+from uuid import UUID
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -18,6 +19,7 @@ from config.settings import ApiSettings
 from domain.access import LOCAL_OWNER, PERSONAL, PUBLIC_OWNER, Caller, Scope
 from domain.account_errors import MissingScope, Unauthenticated
 from domain.errors import NotFound
+from services import tickets
 from services.doorkeeper import Doorkeeper
 from services.following import Hub
 from services.platform import Platform
@@ -106,6 +108,16 @@ def while_allowed(connection: HTTPConnection, caller: Caller, items: AsyncGenera
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+async def get_follower(connection: HTTPConnection, job_id: UUID, ticket: str | None = None) -> Caller:
+    """Who may follow a job: whoever the ticket was given to, else the caller."""
+    if ticket is None:
+        return await get_caller(connection)
+    return await tickets.redeem(connection.app.state.platform, ticket, job_id)
+
+
+FollowerDep = Annotated[Caller, Depends(get_follower)]
 ReaderDep = Annotated[Caller, Depends(having(Scope.READ))]
 SettingsCallerDep = Annotated[Caller, Depends(having(Scope.SETTINGS))]
 AccountDep = Annotated[Caller, Depends(having(Scope.ACCOUNT))]

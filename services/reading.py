@@ -11,12 +11,13 @@ from uuid import UUID
 from db import job_events, jobs
 from db.tables import Job, Transcript
 from domain.access import Caller
-from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, ResultNotReady
+from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, ObjectNotFound, ResultNotReady
 from domain.events import Event
 from domain.lifecycle import ENDED, JobState
 from domain.transcript import Transcript as Heard
 from services import speakers, transcripts
 from services.platform import Platform
+from storage import layout
 
 LARGEST_PAGE = 200
 
@@ -171,6 +172,37 @@ async def unread_result(platform: Platform, caller: Caller, job_id: UUID) -> tup
     else:
         unread = await transcripts.open_unread(platform.store, job.result_key)
     return Result(job, transcript, edits.apply(unread.about), edits.names, audio_url), unread.rest
+
+
+@dataclass(frozen=True, slots=True)
+class KeptText:
+    key: str
+    language: str | None
+
+
+async def keep_text(platform: Platform, caller: Caller, job_id: UUID) -> KeptText:
+    """See that the plain text of a result is an object beside it, for who fetches it from the store.
+
+    Raises JobNotFound, ResultNotReady, JobHasNoResult.
+    """
+    job, transcript = await transcribed(platform, caller, job_id)
+    assert job.result_key is not None
+    key = layout.text_beside(job.result_key)
+    try:
+        await platform.store.size(key)
+    except ObjectNotFound:
+        heard = await transcripts.load(platform.store, job.result_key)
+        await platform.store.put(key, _whole(heard.text.encode()))
+        try:
+            await transcribed(platform, caller, job_id)
+        except JobNotFound:  # erased meanwhile
+            await platform.store.delete(key)
+            raise
+    return KeptText(key, transcript.language)
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 async def _audio_url(platform: Platform, job: Job, transcript: Transcript) -> str | None:

@@ -79,10 +79,14 @@ async def _delete_unused(platform: Platform, candidates: list[ListedObject]) -> 
     async with platform.sessions.begin() as session:
         used = await sweeps.keys_in_use(session, job_ids)
         staged = await sweeps.with_stages(session, job_ids)
-    unused = [found.key for found in candidates if found.key not in used and not _is_stage_of(found.key, staged)]
+    unused = [found.key for found in candidates if _unused(found.key, used, staged)]
     for key in unused:
         await platform.store.delete(key)
     return len(unused)
+
+
+def _unused(key: str, used: set[str], staged: set[UUID]) -> bool:
+    return used.isdisjoint({key, layout.result_beside(key)}) and not _is_stage_of(key, staged)
 
 
 def _is_stage_of(key: str, job_ids: set[UUID]) -> bool:

@@ -18,6 +18,15 @@ def result(owner: str, job_id: UUID, fence: int) -> str:
     return f"{job_prefix(owner, job_id)}result/{fence}.json.zst"
 
 
+def text_beside(result_key: str) -> str:
+    """The plain text of a result, for who reads objects and not our API."""
+    return f"{result_key.removesuffix('.json.zst')}.txt"
+
+
+def result_beside(text_key: str) -> str:
+    return f"{text_key.removesuffix('.txt')}.json.zst"
+
+
 def stage(owner: str, job_id: UUID, stage: str, fence: int) -> str:
     """What a try reached after a stage; fence 0: given by the job that this one goes on from."""
     return f"{stages_prefix(owner, job_id)}{stage}/{fence}.json.zst"

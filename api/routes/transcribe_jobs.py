@@ -5,13 +5,12 @@ from contextlib import aclosing
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.requests import HTTPConnection
 
 from api import forms, ranges
-from api.dependencies import BoardDep, CallerDep, HubDep, PlatformDep, ReaderDep, get_caller, while_allowed
+from api.dependencies import BoardDep, CallerDep, FollowerDep, HubDep, PlatformDep, ReaderDep, while_allowed
 from api.errors import documented
 from api.intake import IntakeDep, KeyDep, accepted
 from api.schemas import (
@@ -25,7 +24,6 @@ from api.schemas import (
     StreamTicketView,
 )
 from domain import errors, subtitles
-from domain.access import Caller
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
 from domain.speakers import SpeakerChanges
@@ -130,13 +128,6 @@ async def stream_ticket(job_id: UUID, platform: PlatformDep, caller: ReaderDep) 
     return StreamTicketView.of(job_id, await tickets.issue(platform, caller, job_id))
 
 
-async def get_follower(
-    job_id: UUID, connection: HTTPConnection, platform: PlatformDep, ticket: str | None = None
-) -> Caller:
-    """Whoever the ticket was given to, else the caller."""
-    return await get_caller(connection) if ticket is None else await tickets.redeem(platform, ticket, job_id)
-
-
 @router.get(
     "/stream/{job_id}", response_class=EventSourceResponse, responses=documented(errors.JobNotFound, errors.BadTicket)
 )
@@ -145,7 +136,7 @@ async def stream(
     job_id: UUID,
     platform: PlatformDep,
     hub: HubDep,
-    caller: Annotated[Caller, Depends(get_follower)],
+    caller: FollowerDep,
     last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[str | None, Query(description="As `Last-Event-ID`, for a new EventSource.")] = None,
 ) -> Response:

@@ -89,6 +89,8 @@ KINDS = {
     "POST /api/webhooks/{webhook_id}/test": SETTINGS,
     "GET /api/webhooks/{webhook_id}/deliveries": SETTINGS,
     "POST /api/webhooks/{webhook_id}/deliveries/{delivery_id}/replay": SETTINGS,
+    "POST /transcribe": WRITE,
+    "GET /transcribe/{job_id}": READ,
     "POST /transcribe-job": WRITE,
     "GET /job/{job_id}": READ,
     "DELETE /job/{job_id}": WRITE,
