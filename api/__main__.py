@@ -48,7 +48,8 @@ def main() -> None:
         log_config=None,
         access_log=False,  # paths carry ids and signed links
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.api.trusted_proxies),
+        forwarded_allow_ips=list(settings.api.trusted_proxies),
         timeout_graceful_shutdown=int(settings.api.shutdown_grace_seconds),
         h11_max_incomplete_event_size=64 * 1024,
         ws_max_size=LARGEST_MESSAGE_BYTES,

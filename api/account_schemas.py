@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas import View, example
 from db.account_tables import ApiKey, Profile, User
@@ -96,8 +96,8 @@ class UserChanges(Body):
 
     disabled: bool | None = None
     is_admin: bool | None = None
-    monthly_audio_hours: PositiveFloat | None = None
-    monthly_jobs: PositiveInt | None = None
+    monthly_audio_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    monthly_jobs: Annotated[int, Field(gt=0, le=2**31 - 1)] | None = None
 
     def as_changes(self) -> dict[str, Any]:
         said = self.model_dump(exclude_unset=True)

@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from api import errors
+from api.bodies import BodyLimit
 from api.dialects import socket, streaming
 from api.dialects.socket_conversation import Connections
 from api.engine_board import EngineBoard
@@ -29,6 +31,17 @@ Every error has the shape `{"error": {"code", "message"}}`: match on the code, s
 """
 
 
+JOBS = transcribe_jobs.router.prefix
+UPLOADS = (
+    f"{JOBS}/transcribe",
+    f"{JOBS}/transcribe/asr",
+    f"{JOBS}/transcribe/whisperx",
+    "/transcribe",
+    "/transcribe-job",
+)
+"""Where recordings are sent; `api.uploads` counts their bytes."""
+
+
 def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -48,6 +61,15 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Escriba", version=version("escriba"), description=DESCRIPTION, lifespan=lifespan)
     errors.install(app)
+    app.add_middleware(BodyLimit, but=UPLOADS)
+    if settings.api.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api.allowed_origins,
+            allow_credentials=True,
+            allow_methods=["*"],
+            allow_headers=["*"],
+        )
     app.add_middleware(HostAndOriginGuard, settings=settings.api)
     app.include_router(transcribe_jobs.router)
     app.add_api_route(

@@ -68,13 +68,13 @@ async def admitted(connection: HTTPConnection) -> Caller:
     if settings.auth == "off":
         public = settings.insecure_no_auth
         return Caller(PUBLIC_OWNER) if public else Caller(LOCAL_OWNER, PERSONAL | {Scope.ADMIN})
-    credential = _credential(connection)
+    credential = credential_of(connection)
     if not credential:
         raise Unauthenticated
     return await _doorkeeper(connection).admit(credential)
 
 
-def _credential(connection: HTTPConnection) -> str | None:
+def credential_of(connection: HTTPConnection) -> str | None:
     """From a header, else from the cookie of a browser. Never from the URL, which logs and histories keep."""
     scheme, _, bearer = connection.headers.get("Authorization", "").partition(" ")
     if scheme:

@@ -18,6 +18,7 @@ STATUS: dict[type[errors.EscribaError], int] = {
     errors.Invalid: 422,
     errors.MalformedUpload: 400,
     errors.TooLarge: 413,
+    errors.BodyTooLarge: 413,
     errors.NotFound: 404,
     errors.AudioDeleted: 410,
     errors.RangeNotSatisfiable: 416,
@@ -71,7 +72,7 @@ def answer(error: errors.EscribaError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size_bytes}"
-    if isinstance(error, errors.TooLarge):
+    if isinstance(error, errors.TooLarge | errors.BodyTooLarge):
         headers["Connection"] = "close"  # the rest of the body is not read
     return render(status, error.code, str(error), field=getattr(error, "field", None), headers=headers)
 

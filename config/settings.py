@@ -63,6 +63,12 @@ class ApiSettings(Section):
     allowed_origins: Names = env(
         "ALLOWED_ORIGINS", "Origins of web pages, besides our own, that may use the API.", default=()
     )
+    trusted_proxies: Names = env(
+        "TRUSTED_PROXIES",
+        "Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: without it, all who come "
+        "through one count as one address, and cookies are not kept to HTTPS.",
+        default=(),
+    )
     max_file_size_bytes: PositiveInt = env(
         "MAX_FILE_SIZE",
         "Largest recording, in bytes of the file part.",

@@ -39,7 +39,7 @@ class Profile(Base):
 
 
 class LoginSession(Base):
-    """One log-in, for as long as it is refreshed. Only hashes are kept."""
+    """One log-in, for as long as it is refreshed. Nothing that it could be forged with is kept."""
 
     __tablename__ = "login_sessions"
     __table_args__ = (
@@ -50,10 +50,8 @@ class LoginSession(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     profile_id: Mapped[UUID | None] = mapped_column(ForeignKey("profiles.id", ondelete="SET NULL"))
-    refresh_sha256: Mapped[str]
+    generation: Mapped[int] = mapped_column(server_default="1")
     """Of the refresh token that is good now."""
-    previous_sha256: Mapped[str | None]
-    """Of the one before, which two tabs may send at the same moment."""
     refreshed_at: Mapped[datetime] = mapped_column(server_default=NOW)
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]

@@ -19,6 +19,13 @@ TRIES_WINDOW = timedelta(minutes=1)
 USED_TO_THE = timedelta(hours=1)
 
 
+GOOD_LOGIN = (
+    LoginSession.revoked_at.is_(None),
+    LoginSession.expires_at > func.now(),
+    User.disabled_at.is_(None),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Who stands behind a log-in or a key, as far as that is good now."""
@@ -58,8 +65,22 @@ async def users(session: AsyncSession, *, limit: int, after: str | None) -> Sequ
     return (await session.scalars(statement if after is None else statement.where(User.email > after))).all()
 
 
-async def change_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
-    await session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+async def still_has(session: AsyncSession, user_id: UUID, password_hash: str) -> bool:
+    """Is this the user's password, until the transaction ends? Nobody can change it or disable them before."""
+    same = (User.id == user_id, User.password_hash == password_hash, User.disabled_at.is_(None))
+    return await session.scalar(select(User.id).where(*same).with_for_update(read=True)) is not None
+
+
+async def change_password(session: AsyncSession, user_id: UUID, old_hash: str, new_hash: str) -> bool:
+    """False where it has been changed meanwhile."""
+    mine = (User.id == user_id, User.password_hash == old_hash)
+    statement = update(User).where(*mine).values(password_hash=new_hash).returning(User.id)
+    return await session.scalar(statement) is not None
+
+
+async def lock_user(session: AsyncSession, user_id: UUID) -> None:
+    """Whoever counts what a user has, counts alone."""
+    await session.execute(select(User.id).where(User.id == user_id).with_for_update())
 
 
 async def change_user(session: AsyncSession, user_id: UUID, *, disabled: bool | None, **values: Any) -> User:
@@ -115,7 +136,6 @@ async def delete_profile(session: AsyncSession, profile_id: UUID, *, user_id: UU
 
 
 async def insert_login(session: AsyncSession, *, lasts: timedelta, **values: Any) -> None:
-    await session.execute(delete(LoginSession).where(LoginSession.expires_at < func.now()))
     await session.execute(insert(LoginSession).values(expires_at=func.now() + lasts, **values))
 
 
@@ -124,17 +144,17 @@ async def lock_login(session: AsyncSession, login_id: UUID) -> tuple[LoginSessio
     lately = LoginSession.refreshed_at > func.now() - timedelta(seconds=10)
     statement = (
         select(LoginSession, lately)
-        .where(LoginSession.id == login_id, LoginSession.revoked_at.is_(None), LoginSession.expires_at > func.now())
-        .with_for_update()
+        .join(User, User.id == LoginSession.user_id)
+        .where(LoginSession.id == login_id, *GOOD_LOGIN)
+        .with_for_update(of=LoginSession)
     )
     row = (await session.execute(statement)).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
-async def rotate_login(session: AsyncSession, login_id: UUID, *, refresh_sha256: str, lasts: timedelta) -> None:
+async def rotate_login(session: AsyncSession, login_id: UUID, *, lasts: timedelta) -> None:
     values = {
-        "previous_sha256": LoginSession.refresh_sha256,
-        "refresh_sha256": refresh_sha256,
+        "generation": LoginSession.generation + 1,
         "refreshed_at": func.now(),
         "expires_at": func.now() + lasts,
     }
@@ -156,7 +176,7 @@ async def standing_of_login(session: AsyncSession, login_id: UUID) -> Standing |
     statement = (
         select(User.id, LoginSession.profile_id, User.is_admin)
         .join(User, User.id == LoginSession.user_id)
-        .where(LoginSession.id == login_id, LoginSession.revoked_at.is_(None), User.disabled_at.is_(None))
+        .where(LoginSession.id == login_id, *GOOD_LOGIN)
     )
     row = (await session.execute(statement)).one_or_none()
     return None if row is None else Standing(*row, scopes=None)
@@ -215,6 +235,10 @@ async def count_try(session: AsyncSession, bucket_sha256: str) -> tuple[int, int
     counted = statement.on_conflict_do_update(index_elements=["bucket_sha256"], set_=again)
     tries, seconds = (await session.execute(counted.returning(LoginTries.tries, left))).one()
     return tries, seconds
+
+
+async def forget_logins(session: AsyncSession) -> None:
+    await session.execute(delete(LoginSession).where(LoginSession.expires_at < func.now()))
 
 
 async def forget_tries(session: AsyncSession) -> None:

@@ -134,7 +134,9 @@ def _say_whose(connection: Any, record: Any, _proxy: object) -> None:
     try:
         connection.run_async(lambda raw: raw.execute(f"SELECT set_config('{SEES}', $1, false)", owner))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DisconnectionError from error  # the pool opens another one, and says why it cannot
+        if SEES in record.info:  # it was used before, and its server may be back: the pool opens another one
+            raise DisconnectionError from error
+        raise DatabaseUnavailable from error
     record.info[SEES] = owner
 
 

@@ -11,9 +11,12 @@ from db.tables import StreamTicket
 
 
 async def issue(session: AsyncSession, *, lasts: timedelta, **values: Any) -> None:
-    """Keep a ticket; those that nobody used in time go."""
-    await session.execute(delete(StreamTicket).where(StreamTicket.expires_at < func.now()))
     await session.execute(insert(StreamTicket).values(expires_at=func.now() + lasts, **values))
+
+
+async def forget_old(session: AsyncSession) -> None:
+    """Those that nobody used in time."""
+    await session.execute(delete(StreamTicket).where(StreamTicket.expires_at < func.now()))
 
 
 async def redeem(session: AsyncSession, *, ticket_sha256: str, job_id: UUID) -> tuple[str, str | None] | None:

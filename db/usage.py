@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.account_tables import Profile, Usage
 from db.moves import table_of
+from db.tables import Job
+from domain.lifecycle import JobState
 
 THIS_MONTH = func.date_trunc("month", func.timezone("UTC", func.now())).cast(Date)
 
@@ -35,8 +37,20 @@ async def record(
     await session.execute(COUNT, {**values, "audio_seconds": audio_seconds})
 
 
+async def under_way(session: AsyncSession, owner: str) -> tuple[int, float]:
+    """Jobs that have not ended, and the seconds of audio of those that have been decoded.
+
+    Until the transaction ends, nobody else counts for this owner: of many submissions at once, each sees the others.
+    """
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(owner, 0))))
+    mine = (Job.owner == owner, Job.state.in_((JobState.PENDING, JobState.QUEUED, JobState.PROCESSING)))
+    counted = select(func.count(), func.coalesce(func.sum(Job.audio_seconds), 0.0)).where(*mine)
+    jobs, seconds = (await session.execute(counted)).one()
+    return jobs, seconds or 0.0
+
+
 async def of_this_month(session: AsyncSession, owner: str) -> tuple[int, float, datetime]:
-    """Jobs and seconds of audio so far, and when the next month begins."""
+    """Completed jobs and seconds of audio so far, and when the next month begins."""
     next_month = func.timezone("UTC", THIS_MONTH + func.make_interval(0, 1))
     mine = select(func.count(), func.coalesce(func.sum(Usage.audio_seconds), 0.0), next_month)
     jobs, seconds, ends_at = (await session.execute(mine.where(Usage.owner == owner, Usage.month == THIS_MONTH))).one()
@@ -53,5 +67,5 @@ async def lines(session: AsyncSession, owner: str, *, since: date | None) -> Seq
         .order_by(Usage.month.desc(), Profile.name, Usage.engine)
     )
     if since is not None:
-        statement = statement.where(Usage.month >= since)
+        statement = statement.where(Usage.month >= since.replace(day=1))
     return [Line(*row) for row in await session.execute(statement)]

@@ -9,6 +9,7 @@ EscribaError                    internal
 │   ├── EmailTaken              email_taken
 │   ├── ProfileTaken            profile_taken
 │   ├── TooManyKeys             too_many_keys
+│   ├── TooManyProfiles         too_many_profiles
 │   └── LastAdmin               last_admin
 ├── Unauthenticated             unauthenticated       nobody knows who asks
 │   ├── BadCredentials          bad_credentials       email and password do not belong together
@@ -55,6 +56,13 @@ class TooManyKeys(Refused):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"you have {limit} API keys, which is the limit; delete one first")
+
+
+class TooManyProfiles(Refused):
+    code = "too_many_profiles"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"you have {limit} profiles, which is the limit; delete one first")
 
 
 class LastAdmin(Refused):

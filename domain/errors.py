@@ -16,6 +16,7 @@ EscribaError                    internal
 │       ├── UnknownModel        unknown_model
 │       └── UnsupportedLanguage  unsupported_language
 ├── TooLarge                    file_too_large
+├── BodyTooLarge                body_too_large        of a request that is no recording
 ├── NotFound                    not_found
 │   ├── JobNotFound             job_not_found
 │   ├── ContextNotFound         context_not_found
@@ -177,6 +178,13 @@ class TooLarge(EscribaError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the recording is over the limit of {limit_bytes:,} bytes; compress it (Opus, MP3) or cut it")
+
+
+class BodyTooLarge(EscribaError):
+    code = "body_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is over the limit of {limit_bytes:,} bytes; only recordings may be longer")
 
 
 class NotFound(EscribaError):

@@ -17,12 +17,14 @@ from domain.account_errors import (
     ProfileNotFound,
     ProfileTaken,
     TooManyKeys,
+    TooManyProfiles,
     UserNotFound,
 )
 from services.doorkeeper import KEY_PREFIX, sha256
 from services.platform import Platform
 
 LARGEST_PAGE = 200
+MOST_PROFILES = 50
 HINT_LENGTH = len(KEY_PREFIX) + 6
 
 
@@ -49,9 +51,13 @@ async def me(platform: Platform, caller: Caller) -> tuple[User, Sequence[Profile
 
 
 async def add_profile(platform: Platform, caller: Caller, name: str) -> Profile:
-    """Raises ProfileTaken."""
+    """Raises ProfileTaken, TooManyProfiles."""
+    user_id = _user_id(caller)
     async with platform.sessions.begin() as session:
-        made = await accounts.insert_profile(session, id=uuid4(), user_id=_user_id(caller), name=name)
+        await accounts.lock_user(session, user_id)
+        if len(await accounts.profiles(session, user_id)) >= MOST_PROFILES:
+            raise TooManyProfiles(MOST_PROFILES)
+        made = await accounts.insert_profile(session, id=uuid4(), user_id=user_id, name=name)
     if made is None:
         raise ProfileTaken
     return made
@@ -79,6 +85,7 @@ async def add_key(
             raise MissingScope(scope)
     key, user_id, most = KEY_PREFIX + secrets.token_urlsafe(32), _user_id(caller), platform.settings.accounts.max_keys
     async with platform.sessions.begin() as session:
+        await accounts.lock_user(session, user_id)
         if len(await accounts.keys(session, user_id)) >= most:
             raise TooManyKeys(most)
         if profile_id is not None and profile_id not in [each.id for each in await accounts.profiles(session, user_id)]:
@@ -139,6 +146,8 @@ async def change_user(platform: Platform, user_id: UUID, changes: Mapping[str, A
         steps_down = found.is_admin and (changes.get("disabled") or changes.get("is_admin") is False)
         if steps_down and not await accounts.other_admins(session, user_id):
             raise LastAdmin
+        if changes.get("disabled"):
+            await accounts.revoke_logins(session, user_id)
         return await accounts.change_user(session, user_id, **{"disabled": None, **changes})
 
 

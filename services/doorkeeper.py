@@ -6,11 +6,9 @@ open included: nobody is believed for longer than `BELIEVED_SECONDS` without a l
 
 import asyncio
 import hashlib
-import hmac
-import secrets
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -55,7 +53,9 @@ class Login:
     access_token: str
     refresh_token: str
     lasts: timedelta
-    """The access token; the refresh token lasts for as long as the settings say, and is good once."""
+    """The access token."""
+    refresh_lasts: timedelta
+    """The refresh token, which is good once."""
 
 
 class Doorkeeper:
@@ -82,16 +82,7 @@ class Doorkeeper:
         refused = asyncio.create_task(self._until_refused(proof))
         try:
             async with aclosing(items):
-                while True:
-                    coming = asyncio.ensure_future(anext(items, None))
-                    await asyncio.wait({coming, refused}, return_when=asyncio.FIRST_COMPLETED)
-                    if not coming.done():
-                        coming.cancel()
-                        await asyncio.wait({coming})
-                        return
-                    item = coming.result()
-                    if item is None:
-                        return
+                while (item := await _next(items, refused)) is not None:
                     yield item
         finally:
             refused.cancel()
@@ -134,16 +125,14 @@ class Doorkeeper:
 
     async def register(self, email: str, password: str, *, invite: str | None, address: str) -> User:
         """Make an account. Raises RegistrationClosed, BadInvite, EmailTaken, TooManyTries."""
-        await self._count((address, TRIES_OF_ADDRESS))
-        return await self.make_user(email, password, invite=invite, registration=self._settings.registration)
+        await self._count(("address", address, TRIES_OF_ADDRESS))
+        return await self._make_user(email, password, invite)
 
-    async def make_user(
-        self, email: str, password: str, *, invite: str | None = None, registration: str = "open", admin: bool = False
-    ) -> User:
-        """The first user is the administrator. Raises RegistrationClosed, BadInvite, EmailTaken."""
-        password_hash = await self._passwords.hashed(password)
+    async def _make_user(self, email: str, password: str, invite: str | None) -> User:
+        """The first user is the administrator."""
+        password_hash, registration = await self._passwords.hashed(password), self._settings.registration
         async with self._platform.sessions.begin() as session:
-            is_admin = admin or await accounts.is_first(session)
+            is_admin = await accounts.is_first(session)
             if not is_admin and registration != "open":
                 if registration == "closed" or invite is None:
                     raise RegistrationClosed
@@ -161,7 +150,9 @@ class Doorkeeper:
     async def log_in(self, email: str, password: str, *, address: str, profile: str | None = None) -> Login:
         """Raises BadCredentials, TooManyTries."""
         await self._count(
-            (f"{email} {address}", TRIES_OF_ACCOUNT_AND_ADDRESS), (email, TRIES_OF_ACCOUNT), (address, TRIES_OF_ADDRESS)
+            ("address", address, TRIES_OF_ADDRESS),
+            ("pair", f"{address} {email}", TRIES_OF_ACCOUNT_AND_ADDRESS),
+            ("account", email, TRIES_OF_ACCOUNT),
         )
         async with self._platform.sessions.alone() as session:
             user = await accounts.user_by_email(session, email)
@@ -174,92 +165,105 @@ class Doorkeeper:
     async def refresh(self, token: str) -> Login:
         """The next pair. A token that was used before was stolen, or its successor was: the log-in ends.
 
-        Raises BadToken.
+        Of two tabs that send the same one within seconds, both are told the same. Raises BadToken.
         """
-        login_id, _, secret = token.partition(".")
-        if not _is_uuid(login_id):
-            raise BadToken
+        login_id, generation = self._tokens.read_refresh(token)
         async with self._platform.sessions.begin() as session:
-            found = await accounts.lock_login(session, UUID(login_id))
+            found = await accounts.lock_login(session, login_id)
             if found is None:
                 raise BadToken
             login, lately = found
-            told, mine = sha256(secret), login.refresh_sha256
-            again = lately and login.previous_sha256 is not None and hmac.compare_digest(told, login.previous_sha256)
-            good = hmac.compare_digest(told, mine) or again
-            fresh = secrets.token_urlsafe(32)
-            if good:
-                await accounts.rotate_login(session, login.id, refresh_sha256=sha256(fresh), lasts=self._refresh_lasts)
-            else:
+            now = login.generation
+            again = lately and generation == now - 1
+            if generation == now:
+                await accounts.rotate_login(session, login.id, lasts=self._refresh_lasts)
+            elif not again:
                 await accounts.revoke_login(session, login.id)
-        if not good:
+        if generation != now and not again:
             raise BadToken
-        return self._login(login.user_id, login.id, fresh)
+        return self._login(login.user_id, login.id, generation + 1)
 
-    async def log_out(self, caller: Caller) -> None:
-        """End the log-in that the caller has shown."""
-        if caller.proof is None or caller.proof.kind != "login":
-            return
-        async with self._platform.sessions.alone() as session:
-            await accounts.revoke_login(session, UUID(caller.proof.name))
-        self._believed.pop(caller.proof, None)
+    async def log_out(self, *, access: str | None, refresh: str | None) -> None:
+        """End the log-in that either token is of; tokens that are good no more end nothing."""
+        for token, read in ((access, lambda token: self._tokens.read(token).login_id), (refresh, self._refreshes)):
+            with suppress(BadToken):
+                if token is not None:
+                    login_id = read(token)
+                    async with self._platform.sessions.alone() as session:
+                        await accounts.revoke_login(session, login_id)
+                    self._believed.pop(Proof("login", str(login_id)), None)
+
+    def _refreshes(self, token: str) -> UUID:
+        return self._tokens.read_refresh(token)[0]
 
     async def change_password(self, caller: Caller, old: str, new: str, *, address: str) -> None:
         """Every log-in of the caller's ends with it. Raises BadCredentials, TooManyTries, UserNotFound."""
         if caller.user_id is None:
             raise UserNotFound
-        await self._count((f"{caller.user_id} {address}", TRIES_OF_ACCOUNT_AND_ADDRESS))
+        await self._count(("password", f"{address} {caller.user_id}", TRIES_OF_ACCOUNT_AND_ADDRESS))
         async with self._platform.sessions.alone() as session:
             user = await accounts.user(session, caller.user_id)
         if user is None or not await self._passwords.fits(old, user.password_hash):
             raise BadCredentials
         password_hash = await self._passwords.hashed(new)
         async with self._platform.sessions.begin() as session:
-            await accounts.change_password(session, user.id, password_hash)
+            if not await accounts.change_password(session, user.id, user.password_hash, password_hash):
+                raise BadCredentials
             await accounts.revoke_logins(session, user.id)
         self._believed.clear()
 
     async def _begin(self, user: User, profile: str | None) -> Login:
-        login_id, secret = uuid4(), secrets.token_urlsafe(32)
+        login_id = uuid4()
         async with self._platform.sessions.begin() as session:
+            if not await accounts.still_has(session, user.id, user.password_hash):
+                raise BadCredentials  # changed, or disabled, while it was being looked at
             found = await accounts.profiles(session, user.id)
             named = next((each for each in found if each.name == (profile or DEFAULT_PROFILE)), None)
             if profile is not None and named is None:
                 raise BadCredentials
+            profile_id = None if named is None else named.id
             await accounts.insert_login(
-                session,
-                id=login_id,
-                user_id=user.id,
-                profile_id=None if named is None else named.id,
-                refresh_sha256=sha256(secret),
-                lasts=self._refresh_lasts,
+                session, id=login_id, user_id=user.id, profile_id=profile_id, lasts=self._refresh_lasts
             )
-        return self._login(user.id, login_id, secret)
+        return self._login(user.id, login_id, 1)
 
-    def _login(self, user_id: UUID, login_id: UUID, secret: str) -> Login:
-        return Login(self._tokens.issue(user_id, login_id), f"{login_id}.{secret}", self._tokens.lasts)
+    def _login(self, user_id: UUID, login_id: UUID, generation: int) -> Login:
+        refresh_token = self._tokens.refresh_token(login_id, generation)
+        return Login(self._tokens.issue(user_id, login_id), refresh_token, self._tokens.lasts, self._refresh_lasts)
 
     @property
     def _refresh_lasts(self) -> timedelta:
         return timedelta(days=self._settings.refresh_days)
 
-    async def _count(self, *buckets: tuple[str, int]) -> None:
-        """Count a try before anything is looked up. Raises TooManyTries."""
-        async with self._platform.sessions.begin() as session:
-            await accounts.forget_tries(session)
-            counted = [(await accounts.count_try(session, sha256(bucket)), most) for bucket, most in buckets]
-        for (tries, seconds), most in counted:
+    async def _count(self, *buckets: tuple[str, str, int]) -> None:
+        """Count a try before anything is looked up, and no further than to the first bucket that is full: one address
+        that is over its own limit uses up nobody's. Raises TooManyTries.
+        """
+        for kind, name, most in buckets:
+            async with self._platform.sessions.alone() as session:
+                tries, seconds = await accounts.count_try(session, sha256(f"{kind} {name}"))
             if tries > most:
                 raise TooManyTries(max(1, seconds))
 
 
+async def forget_old(platform: Platform) -> None:
+    """Tries of minutes that are over, and log-ins that nobody has come back to."""
+    async with platform.sessions.begin() as session:
+        await accounts.forget_tries(session)
+        await accounts.forget_logins(session)
+
+
+async def _next(items: AsyncGenerator[Item], refused: asyncio.Task[None]) -> Item | None:
+    """None at the end, and once `refused` is done, whatever there may be to tell."""
+    coming = asyncio.ensure_future(anext(items, None))
+    try:
+        await asyncio.wait({coming, refused}, return_when=asyncio.FIRST_COMPLETED)
+        return None if refused.done() else coming.result()
+    finally:
+        if not coming.done():  # refused, or whoever reads has left: what is running cannot be closed
+            coming.cancel()
+            await asyncio.wait({coming})
+
+
 def sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

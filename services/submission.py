@@ -94,7 +94,7 @@ async def check(platform: Platform, caller: Caller, submission: Submission) -> A
     if language is not None and not LANGUAGE.fullmatch(language):
         raise Invalid("a language is a BCP 47 tag such as en, en-US or pt-BR", field="language")
     _refuse_contradictions(submission.options)
-    await usage.check_quota(platform, caller)
+    await usage.refuse_early(platform, caller)
     options = await contexts.freeze(platform, caller, submission.options)
     checked = engine_reports.check(await engine_reports.known(platform), options)
     if checked.waits_for and not submission.wait:
@@ -151,16 +151,18 @@ async def submit(
     `approved` before the upload is not looked at again, unless more has been said since. A crash between
     two steps leaves nothing worse than an unused object, which `services.retention` deletes after a day, or a job that
     nobody was told of, which the sweeper rings for again. `request` is what makes two requests the same, where that is
-    not what is submitted. Raises what `check` raises, and IdempotencyKeyReused.
+    not what is submitted. Raises what `check` raises, IdempotencyKeyReused and QuotaExceeded.
     """
     request = request or _fingerprint(submission, kept, filename)
     if key is not None and (receipt := await _answered_before(platform, caller, key, request, kept)):
         return receipt
     if approved is None or approved.submission != submission:
         approved = await check(platform, caller, submission)
+    quota = await usage.quota_of(platform, caller)
     transcript = Transcript(id=uuid4(), owner=caller.owner, session_id=submission.session_id, filename=filename)
     try:
         async with platform.sessions.begin(owner=caller.owner) as session:
+            await usage.check_quota(session, caller, quota)
             recorded = await _record(
                 session,
                 transcript,

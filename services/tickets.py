@@ -46,5 +46,10 @@ async def redeem(platform: Platform, token: str, job_id: UUID) -> Caller:
     return Caller(owner, frozenset({Scope.READ}), proof=None if proof is None else Proof.parse(proof))
 
 
+async def forget_old(platform: Platform) -> None:
+    async with platform.sessions.begin(owner=EVERYBODY) as session:
+        await tickets.forget_old(session)
+
+
 def _hashed(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,6 +1,8 @@
 """Access tokens: JWTs signed and read by nobody but us, which is why there is one algorithm and no choice of it."""
 
+import base64
 import hashlib
+import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +17,7 @@ ALGORITHM = "HS256"
 NAME = "escriba"
 ACCESS = "access"
 CLAIMS = ("exp", "nbf", "iat", "aud", "iss", "sub", "jti", "typ", "sid")
+LARGEST_GENERATION = 2**31 - 1
 LONGEST = 4096
 """Characters; ours have some 450."""
 
@@ -50,6 +53,24 @@ class Tokens:
         }
         return jwt.encode(claims, self._keys[self._signs], ALGORITHM, headers={"kid": self._signs})
 
+    def refresh_token(self, login_id: UUID, generation: int) -> str:
+        """The same whenever it is asked for, so that two tabs that refresh at once are told the same."""
+        return f"{login_id}.{generation}.{_mac(self._keys[self._signs], login_id, generation)}"
+
+    def read_refresh(self, token: str) -> tuple[UUID, int]:
+        """The log-in, and how many times it had been refreshed. Raises BadToken."""
+        try:
+            login, number, mac = token.split(".")
+            login_id, generation = UUID(login), int(number)
+        except ValueError as error:
+            raise BadToken from error
+        good = [
+            hmac.compare_digest(mac.encode(), _mac(key, login_id, generation).encode()) for key in self._keys.values()
+        ]
+        if not any(good) or generation > LARGEST_GENERATION:
+            raise BadToken
+        return login_id, generation
+
     def read(self, token: str) -> Claims:
         """Raises BadToken."""
         try:
@@ -71,6 +92,11 @@ class Tokens:
         if claims["typ"] != ACCESS:
             raise jwt.InvalidTokenError
         return claims
+
+
+def _mac(key: bytes, login_id: UUID, generation: int) -> str:
+    said = hmac.digest(key, f"refresh {login_id} {generation}".encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(said).decode().rstrip("=")
 
 
 def _name(key: bytes) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from db import accounts, usage
 from db.usage import Line
 from domain.access import Caller
@@ -37,19 +39,28 @@ async def quota_of(platform: Platform, caller: Caller) -> Quota:
     )
 
 
-async def check_quota(platform: Platform, caller: Caller) -> None:
-    """Is there anything left of the month? How long a recording is, nobody knows before it is decoded, so the one that
-    uses the quota up is still done. Raises QuotaExceeded.
-    """
+async def refuse_early(platform: Platform, caller: Caller) -> None:
+    """Before a recording is read in vain; `check_quota` has the last word. Raises QuotaExceeded."""
     quota = await quota_of(platform, caller)
+    if quota != Quota(None, None):
+        async with platform.sessions.begin(owner=caller.owner) as session:
+            await check_quota(session, caller, quota)
+
+
+async def check_quota(session: AsyncSession, caller: Caller, quota: Quota) -> None:
+    """Is there anything left of the month, besides what is under way? In the transaction that makes a job.
+
+    How long a recording is, nobody knows before it is decoded, so the one that uses a quota up is still done.
+    Raises QuotaExceeded.
+    """
     if quota == Quota(None, None):
         return
-    async with platform.sessions.alone(owner=caller.owner) as session:
-        jobs, seconds, ends_at = await usage.of_this_month(session, caller.owner)
+    waiting, being_heard = await usage.under_way(session, caller.owner)
+    jobs, seconds, ends_at = await usage.of_this_month(session, caller.owner)
     left = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
-    if quota.jobs is not None and jobs >= quota.jobs:
+    if quota.jobs is not None and jobs + waiting >= quota.jobs:
         raise QuotaExceeded("jobs", left)
-    if quota.audio_seconds is not None and seconds >= quota.audio_seconds:
+    if quota.audio_seconds is not None and seconds + being_heard >= quota.audio_seconds:
         raise QuotaExceeded("audio", left)
 
 

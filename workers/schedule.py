@@ -9,7 +9,7 @@ from time import monotonic
 from domain.capabilities import EngineReport
 from domain.errors import EscribaError
 from engines.registry import Registry
-from services import engine_reports, once, retention, upkeep
+from services import doorkeeper, engine_reports, once, retention, tickets, upkeep
 from services.platform import Platform
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,10 @@ class Sweeper:
             await self._each(retention.delete_expired_audio, retention.erase_expired)
         if monotonic() - self._looked_for_orphans > ORPHANS_SECONDS:
             self._looked_for_orphans = monotonic()
-            await self._each(retention.delete_orphans, retention.forget_tombstones, once.forget_old)
+            await self._each(
+                *(retention.delete_orphans, retention.forget_tombstones, once.forget_old),
+                *(tickets.forget_old, doorkeeper.forget_old),
+            )
 
     async def _each(self, *duties: Callable[[Platform], Awaitable[object]]) -> None:
         """One that fails keeps none of the others from being done."""

@@ -1,6 +1,7 @@
 """Accounts: making one, logging in, keys for machines, what was used; and what administrators see to."""
 
 from datetime import date, timedelta
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 from uuid import UUID
 
@@ -34,10 +35,12 @@ from api.dependencies import (
     AdminDep,
     DoorkeeperDep,
     PlatformDep,
+    credential_of,
     get_doorkeeper,
 )
 from api.errors import documented
 from domain import account_errors, errors
+from domain.text import Plain
 from services import accounts, usage
 from services.doorkeeper import Login
 
@@ -49,7 +52,13 @@ REFRESH_PATH = "/auth"
 
 
 def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """Of the caller; of IPv6 the network, as one caller has all the addresses in it."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
 # Coming in
@@ -73,9 +82,9 @@ async def token(
     request: Request,
     response: Response,
     doorkeeper: DoorkeeperDep,
-    username: Annotated[str, Form(max_length=254, description="The email address.")],
+    username: Annotated[Plain, Form(max_length=254, description="The email address.")],
     password: Annotated[str, Form(max_length=256)],
-    profile: Annotated[str | None, Form(max_length=100, description="The profile that jobs are counted under.")] = None,
+    profile: Annotated[Plain | None, Form(max_length=100, description="What jobs are counted under.")] = None,
 ) -> LoginView:
     """Log in: OAuth 2.0's password form. Send the access token as `Authorization: Bearer …`."""
     response.headers["Cache-Control"] = "no-store"
@@ -119,15 +128,23 @@ def _with_cookies(request: Request, login: Login) -> Response:
         ACCESS_COOKIE, login.access_token, max_age=lasts, httponly=True, secure=secure, samesite="strict"
     )
     response.set_cookie(
-        REFRESH_COOKIE, login.refresh_token, path=REFRESH_PATH, httponly=True, secure=secure, samesite="strict"
+        REFRESH_COOKIE,
+        login.refresh_token,
+        max_age=int(login.refresh_lasts.total_seconds()),
+        path=REFRESH_PATH,
+        httponly=True,
+        secure=secure,
+        samesite="strict",
     )
     return response
 
 
-@router.post("/auth/logout", status_code=204, responses=documented(account_errors.BadToken, errors.DatabaseUnavailable))
-async def log_out(caller: AccountDep, doorkeeper: DoorkeeperDep) -> Response:
-    """End this log-in: its tokens and streams are good no more, here at once and everywhere within seconds."""
-    await doorkeeper.log_out(caller)
+@router.post("/auth/logout", status_code=204, responses=documented(errors.DatabaseUnavailable))
+async def log_out(
+    request: Request, doorkeeper: DoorkeeperDep, token: Annotated[str | None, Cookie(alias=REFRESH_COOKIE)] = None
+) -> Response:
+    """End this log-in, by either of its tokens: here at once, everywhere within seconds, streams included."""
+    await doorkeeper.log_out(access=credential_of(request), refresh=token)
     response = Response(status_code=204)
     response.delete_cookie(ACCESS_COOKIE)
     response.delete_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
@@ -154,7 +171,11 @@ async def change_password(
     return Response(status_code=204)
 
 
-@router.post("/users/me/profiles", status_code=201, responses=documented(account_errors.ProfileTaken, errors.Invalid))
+@router.post(
+    "/users/me/profiles",
+    status_code=201,
+    responses=documented(account_errors.ProfileTaken, account_errors.TooManyProfiles, errors.Invalid),
+)
 async def add_profile(body: ProfileBody, platform: PlatformDep, caller: AccountDep) -> ProfileView:
     """A name that jobs are counted under; log in with `profile`, or give it to an API key."""
     return ProfileView.of(await accounts.add_profile(platform, caller, body.name))
@@ -218,7 +239,7 @@ async def list_users(
     platform: PlatformDep,
     _: AdminDep,
     limit: Annotated[int, Query(ge=1, le=accounts.LARGEST_PAGE)] = 50,
-    after: Annotated[str | None, Query(description="The last email address of the page before.")] = None,
+    after: Annotated[Plain | None, Query(description="The last email address of the page before.")] = None,
 ) -> Users:
     return Users(users=[UserView.of(user) for user in await accounts.users(platform, limit=limit, after=after)])
 

@@ -5,7 +5,8 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,8 @@ import pytest
 
 from config.load import load_settings
 from config.settings import Settings
-from domain.access import Caller
+from domain.access import Caller, Proof
+from domain.account_errors import BadCredentials
 from services import doorkeeper
 from services.platform import Platform
 from services.tokens import Tokens
@@ -435,3 +437,163 @@ async def test_profiles_are_made_named_once_and_deleted(client: httpx.AsyncClien
     assert (await client.post("/auth/token", data=data)).status_code == 200
     assert (await client.delete(f"/users/me/profiles/{profile}", headers=ana.headers)).status_code == 204
     assert code(await client.post("/auth/token", data=data)) == (401, "bad_credentials")
+
+
+# What people tried who wished us ill
+
+
+async def test_one_address_that_guesses_locks_nobody_out(
+    client: httpx.AsyncClient, platform: Platform, ana: Person
+) -> None:
+    for _ in range(80):
+        await client.post("/auth/token", data={"username": ana.email, "password": "wrong horse"})
+    account = hashlib.sha256(f"account {ana.email}".encode()).hexdigest()
+    rows = await run_sql(platform, f"SELECT tries FROM login_tries WHERE bucket_sha256 = '{account}'")
+    assert [row[0] for row in rows] == [10], "what was over its own limit is no try at the account"
+
+
+async def test_a_name_that_looks_like_a_bucket_fills_no_other(client: httpx.AsyncClient, ana: Person) -> None:
+    for name in (f"{ana.email} 127.0.0.1", f"127.0.0.1 {ana.email}", "127.0.0.1"):
+        for _ in range(11):
+            await client.post("/auth/token", data={"username": name, "password": "wrong horse"})
+    await logged_in(client, ana.user_id, ana.email)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("POST", "/auth/token", {"data": {"username": "a\x00b", "password": "x"}}),
+        ("POST", "/auth/token", {"data": {"username": "a", "password": "x", "profile": "\x00"}}),
+        ("GET", "/users?after=%00", {}),
+        ("PATCH", "/users/{me}", {"json": {"monthly_jobs": 3_000_000_000}}),
+        ("PATCH", "/users/{me}", {"content": b'{"monthly_audio_hours": Infinity}'}),
+    ],
+)
+async def test_nothing_that_is_said_makes_a_500(
+    client: httpx.AsyncClient, admin: Person, method: str, path: str, sent: dict[str, Any]
+) -> None:
+    headers = admin.headers | ({"Content-Type": "application/json"} if "content" in sent else {})
+    answer = await client.request(method, path.format(me=admin.user_id), headers=headers, **sent)
+    assert code(answer) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_is_read_no_further_than_it_may_be_long(client: httpx.AsyncClient, declared: bool) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 100_000
+
+    body: Any = b" " * 2_000_000 if declared else chunks()
+    answer = await client.post("/auth/refresh", content=body, headers={"Content-Type": "application/json"})
+    assert code(answer) == (413, "body_too_large")
+    form = await client.post("/auth/token", data={"username": "a" * 2_000_000, "password": "x"})
+    assert code(form) == (413, "body_too_large")
+
+
+async def test_whoever_logs_in_while_the_password_is_changed_is_not_let_in(
+    platform: Platform, client: httpx.AsyncClient, ana: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = doorkeeper.Doorkeeper(platform)
+    caller = await keeper.admit(ana.access)
+    fits = keeper._passwords.fits
+
+    async def slowly(password: str, password_hash: str | None) -> bool:
+        found = await fits(password, password_hash)
+        monkeypatch.setattr(keeper._passwords, "fits", fits)
+        await keeper.change_password(caller, PASSWORD, "another horse altogether", address="x")
+        return found
+
+    monkeypatch.setattr(keeper._passwords, "fits", slowly)
+    with pytest.raises(BadCredentials):
+        await keeper.log_in(ana.email, PASSWORD, address="x")
+    keeper.close()
+
+
+async def test_many_tabs_that_refresh_at_once_are_told_the_same_and_go_on(
+    client: httpx.AsyncClient, ana: Person
+) -> None:
+    body = {"refresh_token": ana.refresh}
+    answers = await asyncio.gather(*(client.post("/auth/refresh", json=body) for _ in range(5)))
+    (successor,) = {answer.json()["refresh_token"] for answer in answers}
+    assert (await client.post("/auth/refresh", json={"refresh_token": successor})).status_code == 200
+
+
+async def test_somebody_who_is_disabled_gets_no_new_token(
+    client: httpx.AsyncClient, admin: Person, ana: Person
+) -> None:
+    await client.patch(f"/users/{ana.user_id}", json={"disabled": True}, headers=admin.headers)
+    body = {"refresh_token": ana.refresh}
+    assert code(await client.post("/auth/refresh", json=body)) == (401, "bad_token")
+    await client.patch(f"/users/{ana.user_id}", json={"disabled": False}, headers=admin.headers)
+    assert code(await client.post("/auth/refresh", json=body)) == (401, "bad_token"), "their log-ins have ended"
+
+
+async def test_a_page_whose_access_cookie_has_expired_can_log_out(url: str, ana: Person) -> None:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as browser:
+        await browser.post("/auth/login", json={"email": ana.email, "password": PASSWORD})
+        kept = browser.cookies["escriba_refresh"]
+        browser.cookies.delete("escriba_access")
+        assert (await browser.post("/auth/logout")).status_code == 204
+        assert "escriba_refresh" not in browser.cookies
+        assert code(await browser.post("/auth/refresh", json={"refresh_token": kept})) == (401, "bad_token")
+
+
+async def test_of_many_keys_at_once_there_are_no_more_than_the_limit(client: httpx.AsyncClient, ana: Person) -> None:
+    body = {"name": "k", "scopes": ["jobs:read"]}
+    made = await asyncio.gather(*(client.post("/users/me/keys", json=body, headers=ana.headers) for _ in range(60)))
+    assert [answer.status_code for answer in made].count(201) == 50
+    assert "too_many_keys" in {answer.json()["error"]["code"] for answer in made if answer.status_code == 409}
+
+
+async def test_pages_of_an_allowed_origin_and_no_others_may_read(environ: dict[str, str]) -> None:
+    said = {"AUTH": "required", "JWT_SECRET_KEY": KEY, "ALLOWED_ORIGINS": "https://app.example"}
+    async with serving(load_settings(environ | said)) as url, httpx.AsyncClient(base_url=url, timeout=30) as page:
+        asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        ours = await page.options(f"{JOBS}/transcribe", headers={"Origin": "https://app.example", **asks})
+        assert ours.headers["access-control-allow-origin"] == "https://app.example"
+        other = await page.options(f"{JOBS}/transcribe", headers={"Origin": "https://evil.example", **asks})
+        assert (other.status_code, "access-control-allow-origin" in other.headers) == (403, False)
+
+
+# Streams of those who leave, or have to
+
+
+async def endless(closed: asyncio.Event, *, ready: bool) -> AsyncGenerator[int]:
+    try:
+        while True:
+            if not ready:
+                await asyncio.Event().wait()
+            yield 1
+    finally:
+        closed.set()
+
+
+async def test_a_reader_who_leaves_leaves_nothing_behind(platform: Platform, ana: Person) -> None:
+    keeper, closed = doorkeeper.Doorkeeper(platform), asyncio.Event()
+    items = keeper.while_good(Proof("login", str(uuid4())), endless(closed, ready=False))
+
+    async def read() -> None:
+        async with aclosing(items):
+            async for _ in items:
+                pass
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it waits for the first item
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert closed.is_set()
+    keeper.close()
+
+
+async def test_a_reader_who_is_refused_reads_no_further_though_there_is_more(
+    platform: Platform, ana: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorkeeper, "LOOK_SECONDS", 0.0)
+    keeper, closed = doorkeeper.Doorkeeper(platform), asyncio.Event()
+    async with asyncio.timeout(10):
+        async for _ in keeper.while_good(Proof("login", str(uuid4())), endless(closed, ready=True)):
+            await asyncio.sleep(0)
+    assert closed.is_set()
+    keeper.close()

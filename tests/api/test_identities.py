@@ -47,7 +47,7 @@ KINDS = {
     "POST /auth/refresh": OPEN,
     "POST /auth/login": OPEN,
     "POST /auth/login/refresh": OPEN,
-    "POST /auth/logout": ACCOUNT,
+    "POST /auth/logout": OPEN,
     "GET /users/me": ACCOUNT,
     "POST /users/me/password": ACCOUNT,
     "POST /users/me/profiles": ACCOUNT,

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
@@ -10,6 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from config.settings import Settings
 from db.session import EVERYBODY, NOBODY, Sessions
 from domain.access import Caller
+from domain.errors import DatabaseUnavailable
 from services.platform import Platform
 from tests.support.jobs import make_job
 
@@ -89,3 +91,17 @@ async def test_a_transaction_that_is_rolled_back_leaves_the_next_owner_alone(
             raise ZeroDivisionError
     assert await owners_seen(door, "ben") == {"ben"}
     assert await owners_seen(door, "ana") == {"ana"}
+
+
+async def test_a_server_that_goes_while_it_is_told_is_a_database_that_is_away(
+    door: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(*_: object, **__: object) -> None:
+        raise asyncpg.AdminShutdownError("terminating connection")
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", dies)
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            await owners_seen(door, "ana")
+    monkeypatch.undo()
+    assert await owners_seen(door, "nobody in particular") == set()

@@ -1,5 +1,6 @@
 """What callers have used, and how much of it they may."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
@@ -119,3 +120,17 @@ async def test_a_user_s_own_quota_goes_before_that_of_the_settings(platform: Pla
         await completed(platform, ana)
     with pytest.raises(QuotaExceeded):
         await make_job(platform, owner=ana)
+
+
+async def test_of_many_submissions_at_once_no_more_are_taken_than_the_quota_has(
+    platform: Platform, ana: Caller
+) -> None:
+    made = await asyncio.gather(*(make_job(platform, owner=ana) for _ in range(8)), return_exceptions=True)
+    assert sum(isinstance(each, UUID) for each in made) == 3
+    assert all(isinstance(each, UUID | QuotaExceeded) for each in made)
+
+
+async def test_a_month_is_read_out_from_any_day_of_it(platform: Platform, ana: Caller) -> None:
+    await completed(platform, ana)
+    day = this_month().replace(day=28)
+    assert [line.jobs for line in await usage.lines(platform, ana, since=day)] == [1]
