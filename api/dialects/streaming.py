@@ -4,6 +4,7 @@
 here, and these jobs anywhere else. The texts of all deltas, one behind the other, are the text of the transcript.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
@@ -24,6 +25,8 @@ from domain.lifecycle import JobState
 from domain.transcript import Segment
 from services import following, reading
 from services.platform import Platform
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["streaming"])
 
@@ -154,7 +157,11 @@ async def _told(
         if cursor is not None:
             place = replace(place, cursor=cursor)
         if event.terminal:
-            yield _event(*await _end(platform, caller, event), place)
+            try:
+                yield _event(*await _end(platform, caller, event), place)
+            except errors.EscribaError as error:  # erased meanwhile, or a server is away: a reconnect is told which
+                log.warning("the end of job %s could not be told: %s", event.job_id, error.code)
+                return
 
 
 async def _end(platform: Platform, caller: Caller, event: Event) -> tuple[str, View]:

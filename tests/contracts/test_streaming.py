@@ -239,6 +239,16 @@ async def test_whoever_has_been_told_the_end_is_told_nothing(
     assert await listen(client, attempt.job_id, told) == 204
 
 
+async def test_a_job_whose_result_is_gone_when_its_end_is_told_ends_the_stream_without_an_end(
+    client: httpx.AsyncClient, platform: Platform, attempt: Attempt
+) -> None:
+    assert await attempts.complete(platform, attempt, heard(), unkept=list(enumerate(segments(), start=1)))
+    await platform.store.delete(layout.result(attempt.owner, attempt.job_id, attempt.fence))
+    told = Told()
+    assert await listen(client, attempt.job_id, told) == 200
+    assert (told.text, told.end) == (heard().text, None)
+
+
 async def test_an_unknown_job_and_another_s_are_not_found(client: httpx.AsyncClient, platform: Platform) -> None:
     theirs = await make_job(platform, owner=Caller("somebody else"))
     for job_id in (theirs, UUID(int=0)):

@@ -134,5 +134,5 @@ async def test_what_a_person_said_of_the_speakers_goes_with_the_job(platform: Pl
         async with platform.sessions.begin() as session:
             await history.save_speaker_edits(session, named, ME.owner, edits)
     await ending.erase(platform, ME, job_id)
-    assert await speakers.edits_of(platform, job_id) == SpeakerEdits()
-    assert await speakers.edits_of(platform, other) == edits
+    assert await speakers.edits_of(platform, ME, job_id) == SpeakerEdits()
+    assert await speakers.edits_of(platform, ME, other) == edits
