@@ -15,7 +15,7 @@ from services.accounts import NewKey
 from services.doorkeeper import Login
 
 ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
-USER_ID, PROFILE_ID = "8f2c1f4e-6f0f-4a55-9a53-0d1f6a1b7c11", "2b7d4d6a-53a1-44f0-8a67-7d9b0c5f7e22"
+USER_ID = "8f2c1f4e-6f0f-4a55-9a53-0d1f6a1b7c11"
 NOW = "2026-11-20T10:00:00Z"
 
 
@@ -39,7 +39,8 @@ class Body(BaseModel):
 
 class Registration(Body):
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"email": "ana@example.org", "password": "correct horse"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"email": "ana@example.org", "password": "correct horse"}]},
     )
 
     email: Email
@@ -58,7 +59,13 @@ class ProfileView(View):
 
 class UserView(View):
     model_config = example(
-        user_id=USER_ID, email="ana@example.org", is_admin=False, disabled=False, created_at=NOW, quotas=None
+        user_id=USER_ID,
+        email="ana@example.org",
+        is_admin=False,
+        disabled=False,
+        monthly_audio_hours=None,
+        monthly_jobs=None,
+        created_at=NOW,
     )
 
     user_id: UUID

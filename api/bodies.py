@@ -1,4 +1,7 @@
-"""No body is read further than it may be long. Recordings have a limit of their own, where `api.uploads` reads them."""
+"""No body is read further than it may be long. Recordings have a limit of their own, where `api.uploads` reads them.
+
+FastAPI's `max_body_size` answers in plain text and not as all our errors, and hangs up on who is still sending.
+"""
 
 from collections.abc import Collection
 

@@ -7,15 +7,16 @@ here, and these jobs anywhere else. The texts of all deltas, one behind the othe
 import logging
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api import forms
 from api.dependencies import FollowerDep, HubDep, PlatformDep, while_allowed
 from api.errors import documented
+from api.event_streams import LastIdDep, streamed
 from api.intake import IntakeDep
 from api.schemas import View
 from domain import errors
@@ -29,10 +30,6 @@ from services.platform import Platform
 log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["streaming"])
-
-PING_SECONDS = 15
-HEADERS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-ABOUT_FOLLOWING = "As `Last-Event-ID`, for a new EventSource."
 
 
 class StreamingForm(forms.SubmitForm):
@@ -92,20 +89,18 @@ async def stream(
     platform: PlatformDep,
     hub: HubDep,
     caller: FollowerDep,
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[str | None, Query(description=ABOUT_FOLLOWING)] = None,
+    last_id: LastIdDep,
 ) -> Response:
     """The words of a job as they are heard, to its end.
 
     A reconnect with `Last-Event-ID` goes on behind the last word, also when another worker has begun anew meanwhile;
     where nothing is left to tell it is answered 204.
     """
-    place = Place.parse(last_event_id or after or "") or Place()
+    place = Place.parse(last_id) or Place()
     events = await following.open_stream(platform, hub, caller, job_id, place.cursor)
     if events is None:
         return Response(status_code=204)
-    told = _told(platform, caller, while_allowed(request, caller, events), place)
-    return EventSourceResponse(told, ping=PING_SECONDS, headers=HEADERS)
+    return streamed(_told(platform, caller, while_allowed(request, caller, events), place))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api import forms, ranges
 from api.dependencies import BoardDep, CallerDep, FollowerDep, HubDep, PlatformDep, ReaderDep, while_allowed
 from api.errors import documented
+from api.event_streams import LastIdDep, streamed
 from api.intake import IntakeDep, KeyDep, accepted
 from api.schemas import (
     Cancelled,
@@ -40,7 +41,6 @@ SUBMIT_ERRORS = documented(
     errors.IdempotencyKeyReused,
 )  # fmt: skip
 
-PING_SECONDS = 15
 NO_STORE = {"Cache-Control": "no-store"}
 
 ResultFormat = Literal["json", "txt", "srt", "vtt"]
@@ -137,21 +137,17 @@ async def stream(
     platform: PlatformDep,
     hub: HubDep,
     caller: FollowerDep,
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[str | None, Query(description="As `Last-Event-ID`, for a new EventSource.")] = None,
+    last_id: LastIdDep,
 ) -> Response:
     """Follow a job by server-sent events, to its end: a snapshot first, then every change, segment and progress report.
 
     Every event is an unnamed `message` whose data carry `status` and `progress`. The stream closes behind the end; a
     reconnect with `Last-Event-ID` goes on where it broke off, and answers 204 where nothing is left to tell.
     """
-    last = last_event_id or after
-    events = await following.open_stream(platform, hub, caller, job_id, Cursor.parse(last) if last else None)
+    events = await following.open_stream(platform, hub, caller, job_id, Cursor.parse(last_id))
     if events is None:
         return Response(status_code=204)
-    headers = {"X-Accel-Buffering": "no", **NO_STORE}
-    allowed = while_allowed(request, caller, events)
-    return EventSourceResponse(_frames(allowed), ping=PING_SECONDS, headers=headers)
+    return streamed(_frames(while_allowed(request, caller, events)))
 
 
 async def _frames(events: AsyncIterator[tuple[Event, Cursor | None]]) -> AsyncIterator[ServerSentEvent]:
