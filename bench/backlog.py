@@ -62,10 +62,9 @@ class Backlog:
     @asynccontextmanager
     async def beside(cls, platform: Running) -> AsyncIterator[Self]:
         settings = platform.embedded.settings
-        url = settings.database.migration_url or settings.database.url
         store = await open_store(settings.storage)
         stored = await store.put(layout.source(LOCAL_OWNER, uuid4()), _recording())
-        arq, sql = connect_arq(settings.redis), await asyncpg.connect(url.get_secret_value())
+        arq, sql = connect_arq(settings.redis), await platform.connect()
         try:
             yield cls(sql, arq, stored.key, stored.sha256)
         finally:

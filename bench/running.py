@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import psutil
 
 from cli.embedded import Embedded, prepare
 from cli.platform import migrate
 from cli.supervisor import Supervisor
+from db.session import EVERYBODY, SEES
 
 KEPT = ("PATH", "LANG", "HOME", "TMPDIR")
 """Of our own environment: a bench measures the defaults, not the settings of whoever runs it."""
@@ -28,6 +30,12 @@ class Running:
         parts = urlsplit(self.embedded.address)
         assert parts.hostname is not None and parts.port is not None
         return parts.hostname, parts.port
+
+    async def connect(self) -> asyncpg.Connection:
+        """To PostgreSQL, as the owner of the schema, and seeing everybody's rows."""
+        database = self.embedded.settings.database
+        url = database.migration_url or database.url
+        return await asyncpg.connect(url.get_secret_value(), server_settings={SEES: EVERYBODY})
 
     def process(self, module: str) -> psutil.Process:
         """The one process that was started by `python -m MODULE`."""

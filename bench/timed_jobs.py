@@ -11,7 +11,6 @@ from pathlib import Path
 from time import time
 from uuid import UUID, uuid4
 
-import asyncpg
 from arq.connections import ArqRedis
 
 from bench import bare_arq, stopwatch
@@ -83,8 +82,7 @@ class Bench:
 
     async def claims(self, jobs: Sequence[Job]) -> dict[UUID, float]:
         """When a worker claimed each job, by the clock of PostgreSQL, which is this machine's."""
-        url = self.platform.embedded.settings.database.url.get_secret_value()
-        connection = await asyncpg.connect(url)
+        connection = await self.platform.connect()
         try:
             ids = [job.id for job in jobs]
             rows = await connection.fetch("SELECT id, started_at FROM transcript_jobs WHERE id = ANY($1)", ids)
