@@ -11,6 +11,8 @@ swift-container  tests/storage
 swift-object     tests/storage
 memcached        tests/storage: Swift keeps its rings of account data there
 chromium         tests/e2e: a real browser follows a job
+rabbitmq-server  tests/rabbitmq: a private broker
+prometheus       tests/deploy: promtool, and the queries of the dashboards
 '
 
 say() { printf 'ci-services: %s\n' "$*"; }
