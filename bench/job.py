@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -167,9 +168,12 @@ def _long_recording(folder: Path) -> Path:
 
 def _cpu_seconds() -> float:
     """Of everything that lives now; what has come and gone, as decoders do, is not in it."""
-    own = psutil.Process()
-    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
-    return sum((each.user + each.system for each in times), 0.0)
+    own, spent = psutil.Process(), 0.0
+    for process in (own, *own.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # a decoder that has just gone
+            times = process.cpu_times()
+            spent += times.user + times.system
+    return spent
 
 
 async def _both_benches(bar: Progress, rounds: int, long_rounds: int) -> list[Line]:
