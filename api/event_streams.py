@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from domain.events import Cursor, Event
+
 PING_SECONDS = 15
 HEADERS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 
@@ -21,5 +23,21 @@ async def get_last_id(
 LastIdDep = Annotated[str, Depends(get_last_id)]
 
 
-def streamed(events: AsyncIterator[ServerSentEvent]) -> EventSourceResponse:
+class Encoder:
+    """Events as they go out. All clients of a job are told of an event in turn, so the last one is kept encoded."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Event, Cursor | None, bytes] | None = None
+
+    def encode(self, event: Event, cursor: Cursor | None) -> bytes:
+        """`cursor`: where the event leaves its client, which is its id; None where it is not durable."""
+        last = self._last
+        if last is not None and last[0] is event and last[1] == cursor:
+            return last[2]
+        frame = ServerSentEvent(event.to_json(), id=None if cursor is None else str(cursor)).encode()
+        self._last = event, cursor, frame
+        return frame
+
+
+def streamed(events: AsyncIterator[ServerSentEvent] | AsyncIterator[bytes]) -> EventSourceResponse:
     return EventSourceResponse(events, ping=PING_SECONDS, headers=HEADERS)

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 
 from api import forms, ranges
 from api.dependencies import BoardDep, CallerDep, FollowerDep, HubDep, PlatformDep, ReaderDep, while_allowed
 from api.errors import documented
-from api.event_streams import LastIdDep, streamed
+from api.event_streams import Encoder, LastIdDep, streamed
 from api.intake import IntakeDep, KeyDep, accepted
 from api.schemas import (
     Cancelled,
@@ -42,6 +42,8 @@ SUBMIT_ERRORS = documented(
 )  # fmt: skip
 
 NO_STORE = {"Cache-Control": "no-store"}
+
+encoder = Encoder()
 
 ResultFormat = Literal["json", "txt", "srt", "vtt"]
 WRITERS: dict[str, tuple[Callable[[Sequence[Segment], Mapping[int, str]], str], str]] = {
@@ -150,9 +152,9 @@ async def stream(
     return streamed(_frames(while_allowed(request, caller, events)))
 
 
-async def _frames(events: AsyncIterator[tuple[Event, Cursor | None]]) -> AsyncIterator[ServerSentEvent]:
+async def _frames(events: AsyncIterator[tuple[Event, Cursor | None]]) -> AsyncIterator[bytes]:
     async for event, cursor in events:
-        yield ServerSentEvent(event.to_json(), id=None if cursor is None else str(cursor))
+        yield encoder.encode(event, cursor)
 
 
 @router.get(
