@@ -34,6 +34,7 @@ from config.fields import (
     env,
 )
 from config.render_settings import RenderSettings
+from config.upload_settings import UploadSettings
 from config.webhook_settings import WebhookSettings
 
 
@@ -405,6 +406,7 @@ class Settings(Section):
     database: DatabaseSettings
     redis: RedisSettings
     storage: StorageSettings
+    uploads: UploadSettings
     media: MediaSettings
     rendering: RenderSettings
     engines: EngineSettings

@@ -20,7 +20,7 @@ def state_event(job: Job, *, message: str | None = None) -> Event:
         worker_id=job.worker_id,
         seq=job.seq,
         fence=job.fence,
-        error=job.error_details if job.state == JobState.FAILED else None,
+        error=job.error_details if job.state in (JobState.FAILED, JobState.EXPIRED) else None,
         at=job.updated_at,
     )
 

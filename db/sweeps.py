@@ -15,6 +15,8 @@ from domain.lifecycle import MAX_CRASHES, TERMINAL, JobState
 
 NOW = func.now()
 
+ERASABLE = TERMINAL | {JobState.EXPIRED}
+
 SPENT = and_(Job.state == JobState.QUEUED, Job.crash_count >= MAX_CRASHES)
 
 
@@ -114,7 +116,7 @@ async def _wish_erased(session: AsyncSession, limit: int, *expired: ColumnElemen
     """Each kind of expiry by itself, as each has an index of its own."""
     due = (
         select(Job.id)
-        .where(Job.completed_at.is_not(None), Job.erase_requested_at.is_(None), Job.state.in_(TERMINAL), *expired)
+        .where(Job.completed_at.is_not(None), Job.erase_requested_at.is_(None), Job.state.in_(ERASABLE), *expired)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

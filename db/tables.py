@@ -66,6 +66,7 @@ class Job(Base):
         ),
         Index("transcript_jobs_waiting", "run_at", "id", postgresql_where=text("state = 'queued'")),
         Index("transcript_jobs_working", "lease_until", postgresql_where=text("state = 'processing'")),
+        Index("transcript_jobs_pending", "created_at", postgresql_where=text("state = 'pending'")),
         Index("transcript_jobs_listed", "owner", text("created_at DESC"), text("id DESC")),
         Index(
             "transcript_jobs_with_audio",
@@ -140,8 +141,9 @@ class Job(Base):
     """Segments kept of the present fence."""
 
     source_key: Mapped[str | None]
-    source_bytes: Mapped[int] = mapped_column(BigInteger())
-    source_sha256: Mapped[str]
+    source_bytes: Mapped[int | None] = mapped_column(BigInteger())
+    """None, as the hash, while the recording is still to come."""
+    source_sha256: Mapped[str | None]
     content_type: Mapped[str | None]
     """Of the recording, as the decoder found it."""
     audio_deleted_at: Mapped[datetime | None]

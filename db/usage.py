@@ -37,14 +37,16 @@ async def record(
     await session.execute(COUNT, {**values, "audio_seconds": audio_seconds})
 
 
-async def under_way(session: AsyncSession, owner: str) -> tuple[int, float]:
-    """Jobs that have not ended, and the seconds of audio of those that have been decoded.
+async def under_way(session: AsyncSession, owner: str, *, besides: UUID | None) -> tuple[int, float]:
+    """Jobs that have not ended, `besides` one, and the seconds of audio of those that have been decoded.
 
     Until the transaction ends, nobody else counts for this owner: of many submissions at once, each sees the others.
     """
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(owner, 0))))
     mine = (Job.owner == owner, Job.state.in_((JobState.PENDING, JobState.QUEUED, JobState.PROCESSING)))
     counted = select(func.count(), func.coalesce(func.sum(Job.audio_seconds), 0.0)).where(*mine)
+    if besides is not None:
+        counted = counted.where(Job.id != besides)
     jobs, seconds = (await session.execute(counted)).one()
     return jobs, seconds or 0.0
 

@@ -29,6 +29,9 @@ EscribaError                    internal
 │   ├── IllegalMove             illegal_move
 │   ├── AlreadyFinished         already_<state>
 │   ├── ResultNotReady          result_not_ready
+│   ├── NotRun                  not_run               its recording waits, or is still to come
+│   ├── NotPending              not_pending
+│   ├── UploadUnfinished        upload_unfinished
 │   ├── TooManyWebhooks         too_many_webhooks
 │   ├── WebhookNotActive        webhook_not_active
 │   ├── DeliveryErased          delivery_erased
@@ -255,6 +258,23 @@ class ResultNotReady(Refused):
 
     def __init__(self, state: str) -> None:
         super().__init__(f"the job is {state}; follow its stream, or ask again later")
+
+
+class NotRun(Refused):
+    code = "not_run"
+    said = "the job is pending, so nothing was heard yet: run it (POST /jobs/JOB_ID/run), or finish its upload"
+
+
+class NotPending(Refused):
+    code = "not_pending"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the job is {state}, so it does not wait to be run; send the recording again for another")
+
+
+class UploadUnfinished(Refused):
+    code = "upload_unfinished"
+    said = "the recording is not there to its end: finish its upload first"
 
 
 class JobHasNoResult(Refused):

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from domain.lifecycle import TERMINAL, JobState
+from domain.lifecycle import ENDED, JobState
 from domain.transcript import Segment, Value
 
 
@@ -39,7 +39,7 @@ class Event(Value):
 
     @property
     def terminal(self) -> bool:
-        return self.type == "state" and self.status in TERMINAL
+        return self.type == "state" and self.status in ENDED
 
     def to_json(self) -> str:
         return self.model_dump_json(exclude_none=True)

@@ -19,7 +19,7 @@ from domain.transcript import Value
 
 class JobState(StrEnum):
     PENDING = "pending"
-    """The upload has not finished. Left by the API; a crash leaves it to the sweeper, which expires it after a day."""
+    """The upload has not finished, or waits to be run. Left by the API; the sweeper expires it after a day."""
     QUEUED = "queued"
     """Waiting for a worker. Rung for by the API, rung for again by the sweeper until somebody claims it."""
     PROCESSING = "processing"
@@ -31,7 +31,7 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     """Ended by its owner's wish."""
     EXPIRED = "expired"
-    """The upload never finished."""
+    """The upload never finished, or was never run."""
     PURGED = "purged"
     """Erased: a tombstone without personal data."""
 
@@ -94,6 +94,12 @@ WORKER_CRASHED = {
     "message": "the workers that took this job died, so its recording may be at fault; try another format or engine",
 }
 """`error_details` of a job whose budget for crashes is spent."""
+
+UPLOAD_EXPIRED = {
+    "code": "upload_expired",
+    "message": "the recording was not run, or not uploaded to its end, in time and is deleted; upload it again",
+}
+"""`error_details` of a job that waited for too long to be run (UPLOAD_EXPIRY_HOURS)."""
 
 RETRY_CEILING = timedelta(seconds=300)
 

@@ -59,7 +59,7 @@ async def line(platform: Platform, caller: Caller) -> Line:
 async def outlook(platform: Platform, caller: Caller, job_id: UUID) -> Outlook:
     """Raises JobNotFound."""
     job, _ = await reading.find(platform, caller, job_id)
-    if job.state in ENDED:
+    if job.state == JobState.PENDING or job.state in ENDED:
         return NOTHING_AHEAD
     reports = await engine_reports.known(platform)
     engine = _who_hears(reports, JobOptions.model_validate(job.engine_params))
@@ -125,7 +125,7 @@ def _capacity(platform: Platform, workers: int) -> int:
 
 async def _length(platform: Platform, job: Job) -> float | None:
     """Seconds of a recording that nobody has decoded yet, where its first bytes tell."""
-    if job.source_key is None:
+    if job.source_key is None or job.source_bytes is None:
         return None
     try:
         async with platform.store.open(job.source_key, length=wav.HEAD_BYTES) as chunks:

@@ -11,7 +11,7 @@ from uuid import UUID
 from db import job_events, jobs
 from db.tables import Job, Transcript
 from domain.access import Caller
-from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, ObjectNotFound, ResultNotReady
+from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, NotRun, ObjectNotFound, ResultNotReady
 from domain.events import Event
 from domain.lifecycle import ENDED, JobState
 from domain.transcript import Transcript as Heard
@@ -143,6 +143,8 @@ def _parse_cursor(cursor: str) -> tuple[datetime, UUID]:
 async def transcribed(platform: Platform, caller: Caller, job_id: UUID) -> tuple[Job, Transcript]:
     """A job that has a transcript. Raises JobNotFound, ResultNotReady, JobHasNoResult."""
     job, transcript = await find(platform, caller, job_id)
+    if job.state == JobState.PENDING:
+        raise NotRun
     if job.state not in ENDED:
         raise ResultNotReady(job.state)
     if job.state != JobState.COMPLETED or job.result_key is None:

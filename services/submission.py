@@ -85,16 +85,17 @@ class Kept:
     stored: StoredObject
 
 
-async def check(platform: Platform, caller: Caller, submission: Submission) -> Approved:
+async def check(platform: Platform, caller: Caller, submission: Submission, *, besides: UUID | None = None) -> Approved:
     """Refuse what could never run, before a byte of the recording need be read.
 
+    `besides` is the job that this is asked for, where there is one already.
     Raises Invalid and its kin, QuotaExceeded, EngineUnavailable where the caller will not wait.
     """
     language = submission.options.language
     if language is not None and not LANGUAGE.fullmatch(language):
         raise Invalid("a language is a BCP 47 tag such as en, en-US or pt-BR", field="language")
     _refuse_contradictions(submission.options)
-    await usage.refuse_early(platform, caller)
+    await usage.refuse_early(platform, caller, besides=besides)
     options = await contexts.freeze(platform, caller, submission.options)
     checked = engine_reports.check(await engine_reports.known(platform), options)
     if checked.waits_for and not submission.wait:

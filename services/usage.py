@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -39,23 +40,24 @@ async def quota_of(platform: Platform, caller: Caller) -> Quota:
     )
 
 
-async def refuse_early(platform: Platform, caller: Caller) -> None:
+async def refuse_early(platform: Platform, caller: Caller, *, besides: UUID | None) -> None:
     """Before a recording is read in vain; `check_quota` has the last word. Raises QuotaExceeded."""
     quota = await quota_of(platform, caller)
     if quota != Quota(None, None):
         async with platform.sessions.begin(owner=caller.owner) as session:
-            await check_quota(session, caller, quota)
+            await check_quota(session, caller, quota, besides=besides)
 
 
-async def check_quota(session: AsyncSession, caller: Caller, quota: Quota) -> None:
+async def check_quota(session: AsyncSession, caller: Caller, quota: Quota, *, besides: UUID | None = None) -> None:
     """Is there anything left of the month, besides what is under way? In the transaction that makes a job.
 
+    `besides` is a job that waits to be run and is counted already.
     How long a recording is, nobody knows before it is decoded, so the one that uses a quota up is still done.
     Raises QuotaExceeded.
     """
     if quota == Quota(None, None):
         return
-    waiting, being_heard = await usage.under_way(session, caller.owner)
+    waiting, being_heard = await usage.under_way(session, caller.owner, besides=besides)
     jobs, seconds, ends_at = await usage.of_this_month(session, caller.owner)
     left = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
     if quota.jobs is not None and jobs + waiting >= quota.jobs:

@@ -9,7 +9,7 @@ from time import monotonic
 from domain.capabilities import EngineReport
 from domain.errors import EscribaError
 from engines.registry import Registry
-from services import doorkeeper, engine_reports, once, retention, tickets, upkeep
+from services import doorkeeper, engine_reports, once, retention, tickets, upkeep, uploads
 from services.platform import Platform
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Sweeper:
     async def _tidy(self) -> None:
         if monotonic() - self._tidied > TIDY_SECONDS:
             self._tidied = monotonic()
-            await self._each(retention.delete_expired_audio, retention.erase_expired)
+            await self._each(uploads.expire, retention.delete_expired_audio, retention.erase_expired)
         if monotonic() - self._looked_for_orphans > ORPHANS_SECONDS:
             self._looked_for_orphans = monotonic()
             await self._each(

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db import jobs
+from db import jobs, uploads
 from db.tables import Job
 from domain.lifecycle import MOVES, TERMINAL, WORKER_CRASHED, JobState, allowed
 from services.platform import Platform
@@ -21,6 +21,7 @@ ERROR = {"code": "test", "message": "a test asked for it"}
 Call = Callable[[Any, Any, int], Awaitable[Job | None]]
 
 CALLS: dict[str, Call] = {
+    "finalise": lambda session, job_id, fence: uploads.finalise(session, job_id, owner="local", session_id=None),
     "claim": lambda session, job_id, fence: jobs.claim(session, job_id, worker="w", lease=HOUR, floor=HOUR),
     "complete": lambda session, job_id, fence: jobs.complete(session, job_id, fence, result_key="k", message=None),
     "fail": lambda session, job_id, fence: jobs.fail(session, job_id, fence, error=ERROR),

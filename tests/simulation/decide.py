@@ -12,7 +12,7 @@ from typing import Any, cast
 from db import job_events
 from db.tables import Job
 from domain.events import Event
-from domain.lifecycle import MAX_CRASHES, MOVES, TERMINAL, WORKER_CRASHED, JobState
+from domain.lifecycle import MAX_CRASHES, MOVES, TERMINAL, UPLOAD_EXPIRED, WORKER_CRASHED, JobState
 from tests.simulation.rows import JobRow
 
 Decision = tuple[JobRow, Event | None]
@@ -63,6 +63,25 @@ def _returned(row: JobRow, now: datetime, *, message: str, **values: Any) -> Job
         stage=None,
         **values,
     )
+
+
+def pin(row: JobRow, now: datetime, *, owner: str, size_bytes: int, sha256: str) -> JobRow | None:
+    if row.owner != owner:
+        return None
+    return replace(row, source_bytes=size_bytes, source_sha256=sha256, updated_at=now)
+
+
+def finalise(row: JobRow, now: datetime, *, owner: str, **wanted: Any) -> JobRow | None:
+    if row.owner != owner or row.source_sha256 is None:
+        return None
+    return _moved(row, now, JobState.QUEUED, run_at=now, dispatched_at=now, **wanted)
+
+
+def expire(row: JobRow, now: datetime, *, older_than: timedelta) -> JobRow | None:
+    if row.created_at >= now - older_than:
+        return None
+    said = {"error_details": UPLOAD_EXPIRED, "message": UPLOAD_EXPIRED["message"]}
+    return _moved(row, now, JobState.EXPIRED, source_key=None, audio_deleted_at=now, completed_at=now, **said)
 
 
 def claim(row: JobRow, now: datetime, *, worker: str, lease: timedelta, floor: timedelta) -> JobRow | None:
@@ -248,6 +267,9 @@ def _in(function: Callable[..., JobRow | None], *states: JobState) -> Transition
 
 S = JobState
 TRANSITIONS: dict[str, Transition] = {
+    "pin": _in(pin, S.PENDING),
+    "finalise": _of(finalise, "finalise"),
+    "expire": _of(expire, "expire"),
     "claim": _of(claim, "claim"),
     "heartbeat": _of(heartbeat, "heartbeat"),
     "complete": _of(complete, "complete"),
@@ -261,7 +283,7 @@ TRANSITIONS: dict[str, Transition] = {
     "purge": _of(purge, "purge"),
     "wish_cancelled": _in(wish_cancelled, S.PROCESSING),
     "wish_erased": _in(wish_erased, *(state for state in S if state != S.PURGED)),
-    "wish_expired_erased": _in(wish_expired_erased, *TERMINAL),
+    "wish_expired_erased": _in(wish_expired_erased, *TERMINAL, S.EXPIRED),
     "note_erased": _in(note_erased, S.PURGED),
     "note_decoded": _in(note_decoded, S.PROCESSING),
     "note_progress": _in(note_progress, S.PROCESSING),
@@ -271,4 +293,3 @@ TRANSITIONS: dict[str, Transition] = {
     "touch_dispatched": _in(touch_dispatched, S.QUEUED),
     "note_audio_deleted": _in(note_audio_deleted),
 }
-"""`finalise` and `expire` are not here: nothing in the platform makes a pending job yet."""

@@ -6,13 +6,14 @@ writes.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-from db import duties, engine_reports, erasures, history, idempotency, jobs, sweeps, usage
+from db import duties, engine_reports, erasures, history, idempotency, jobs, sweeps, uploads, usage
 from db.sweeps import Due
 from domain.capabilities import EngineReport
 from domain.events import Event
@@ -20,6 +21,34 @@ from domain.lifecycle import ENDED, MAX_CRASHES, TERMINAL, JobState
 from tests.simulation.database import Transaction
 from tests.simulation.job_queries import Jobs
 from tests.simulation.rows import DutyRow, JobRow, KeyRow
+
+
+class Uploads:
+    """In place of `db.uploads`."""
+
+    @staticmethod
+    async def pin(session: Transaction, job_id: UUID, *, owner: str, size_bytes: int, sha256: str) -> JobRow | None:
+        return await session.move(job_id, "pin", owner=owner, size_bytes=size_bytes, sha256=sha256)
+
+    @staticmethod
+    async def finalise(
+        session: Transaction, job_id: UUID, *, owner: str, session_id: UUID | None, **wanted: Any
+    ) -> JobRow | None:
+        row = await session.move(job_id, "finalise", owner=owner, **wanted)
+        if row is not None and session_id is not None:
+            kept = session.get("transcript", row.transcript_id)
+            session.put(replace(kept, session_id=session_id), "transcript", kept.id)
+        return row
+
+    @staticmethod
+    async def expire(session: Transaction, *, older_than: timedelta, limit: int) -> list[JobRow]:
+        now = await session.statement()
+        free = [row.id for row in session.jobs() if session.is_free("job", row.id)][:limit]
+        expired = await _move_all(session, free, "expire", older_than=older_than)
+        for row in expired:
+            kept = session.get("transcript", row.transcript_id)
+            session.put(replace(kept, status=JobState.FAILED, updated_at=now), "transcript", kept.id)
+        return expired
 
 
 class Erasures:
@@ -239,6 +268,7 @@ class EngineReports:
 
 PLACES: dict[ModuleType, type] = {
     jobs: Jobs,
+    uploads: Uploads,
     erasures: Erasures,
     sweeps: Sweeps,
     duties: Duties,

@@ -21,8 +21,6 @@ class JobRow:
     id: UUID
     transcript_id: UUID
     engine: str
-    source_bytes: int
-    source_sha256: str
     run_at: datetime
     dispatched_at: datetime
     created_at: datetime
@@ -53,6 +51,8 @@ class JobRow:
     audio_done: float | None = None
     segments_n: int = 0
     source_key: str | None = None
+    source_bytes: int | None = None
+    source_sha256: str | None = None
     content_type: str | None = None
     audio_deleted_at: datetime | None = None
     error_details: Mapping[str, Any] | None = None

@@ -10,7 +10,7 @@ from domain.access import Caller
 from domain.errors import NoAudio
 from domain.lifecycle import JobOptions, JobState
 from domain.transcript import Transcript
-from services import attempts, ending, submission
+from services import attempts, ending, submission, uploads
 from services.attempts import Attempt
 from services.platform import Platform
 
@@ -28,6 +28,16 @@ async def make_job(platform: Platform, *, engine: str = "auto", owner: Caller = 
     return (await submission.submit(platform, owner, wanted, kept, filename="a.wav")).job_id
 
 
+async def waiting(platform: Platform, *, owner: Caller = ME, content: bytes = b"RIFF") -> UUID:
+    """A job whose recording waits to be run."""
+    kept = await submission.keep(platform, owner, body(content))
+    return (await uploads.receive(platform, owner, kept, filename="a.wav")).job_id
+
+
+async def aged(platform: Platform, job_id: UUID, by: str) -> None:
+    await force(platform, f"UPDATE transcript_jobs SET created_at = now() - interval '{by}' WHERE id = '{job_id}'")
+
+
 async def claimed(platform: Platform, *, worker: str = "worker") -> Attempt:
     attempt = await attempts.claim(platform, await make_job(platform), worker=worker)
     assert attempt is not None
@@ -37,8 +47,10 @@ async def claimed(platform: Platform, *, worker: str = "worker") -> Attempt:
 async def in_state(platform: Platform, state: JobState) -> UUID:
     """A job that has come to `state`."""
     if state in (JobState.PENDING, JobState.EXPIRED):
-        job_id = await make_job(platform)
-        await force(platform, f"UPDATE transcript_jobs SET state = '{state}' WHERE id = '{job_id}'")
+        job_id = await waiting(platform)
+        if state == JobState.EXPIRED:
+            await aged(platform, job_id, "1 year")
+            await uploads.expire(platform)
         return job_id
     if state == JobState.QUEUED:
         return await make_job(platform)
