@@ -1,34 +1,23 @@
 """What is said about accounts over HTTP."""
 
-import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas import View, example
 from db.account_tables import ApiKey, Profile, User
 from domain.access import Scope
+from domain.credentials import Email, NewPassword
 from domain.text import Plain
 from services.accounts import NewKey
 from services.doorkeeper import Login
 
-ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 USER_ID = "8f2c1f4e-6f0f-4a55-9a53-0d1f6a1b7c11"
 NOW = "2026-11-20T10:00:00Z"
 
 
-def _is_address(email: str) -> str:
-    if not ADDRESS.fullmatch(email):
-        raise ValueError("should be an email address, such as ana@example.org")
-    return email
-
-
-Email = Annotated[
-    Plain, StringConstraints(strip_whitespace=True, to_lower=True, max_length=254), AfterValidator(_is_address)
-]
-NewPassword = Annotated[str, Field(min_length=10, max_length=256, description="10 characters or more.")]
 Name = Annotated[Plain, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 KeyScope = Literal[Scope.READ, Scope.WRITE, Scope.SETTINGS, Scope.ADMIN]
 

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from cli import home as home_folder
 from cli import postgres, redis_server
 from cli.supervisor import Child, Supervisor, until_answers
 from config.load import load_settings, read_values
-from config.settings import ApiSettings, Settings
+from config.settings import ApiSettings, DatabaseSettings, Settings
 from domain.errors import BadSettings
 
 Migrate = Callable[[Settings], Awaitable[None]]
@@ -201,7 +203,7 @@ class _Plan:
         return name not in self.said
 
     def _database(self, role: str) -> str:
-        return f"postgresql://{role}:{self.secrets[role]}@127.0.0.1:{self.ports['postgres']}/{postgres.DATABASE}"
+        return postgres.url(role, self.secrets[role], self.ports["postgres"])
 
 
 def _engine_server(name: str, python: str, port: int, env: Mapping[str, str]) -> Child:
@@ -256,6 +258,19 @@ def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def running_database(home: Path) -> DatabaseSettings:
+    """That of the platform that runs in `home` now, as its API has it.
+
+    Raises:
+        BadSettings: none does.
+    """
+    port = postgres.port_of(home / "postgres")
+    if port is None:
+        raise BadSettings(f"no platform runs in {home}: start it with `escriba up`, or set DATABASE_URL")
+    password = home_folder.read_secrets(home)[postgres.APP]
+    return DatabaseSettings(url=SecretStr(postgres.url(postgres.APP, password, port)))
 
 
 def erase(home: Path) -> None:

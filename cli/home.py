@@ -11,11 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cli.postgres import ROLES
+from config.settings import Settings
 from domain.errors import BadSettings
 
 SECRETS = (*ROLES, "redis", "engine_server", "links", "tokens")
 FOLDERS = ("logs", "models", "objects", "redis", "work")
 LEAST_FREE_BYTES = 256_000_000  # a new database takes 60 MB, its log of changes may grow by 64 MB before it is recycled
+
+
+def chosen() -> Path:
+    return Path(os.environ.get("ESCRIBA_HOME") or Settings.model_fields["home"].default).expanduser()
 
 
 @contextmanager

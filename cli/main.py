@@ -10,12 +10,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli import home
 from cli import platform as whole
 from cli.client import Client, Refused, Unreachable
+from cli.roles import make_app_role
 from cli.transcribing import SUFFIXES, Bars, complaint, transcribe, written
+from cli.users import users
 from config import telemetry
 from config.load import load_section
-from config.settings import DatabaseSettings, LogSettings, Settings
+from config.settings import DatabaseSettings, LogSettings
 from domain.errors import BadSettings, EscribaError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -28,10 +31,6 @@ err = Console(stderr=True, highlight=False)
 EPILOG = """\b
 Exit status: 0 done, 1 a recording failed, 2 wrong usage or settings, 3 the platform cannot be reached.
 Settings come from the environment and from .env; docs/reference/settings.md lists them all."""
-
-
-def home_folder() -> Path:
-    return Path(os.environ.get("ESCRIBA_HOME") or Settings.model_fields["home"].default).expanduser()
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,7 +54,7 @@ def up() -> None:
     ESCRIBA_HOME. Where DATABASE_URL, REDIS_URL, MINIO_ENDPOINT or ENGINE_SERVER_URL is set, that is used instead.
     """
     telemetry.configure(LogSettings(level="warning"), process="up")
-    asyncio.run(whole.up(err, home_folder()))
+    asyncio.run(whole.up(err, home.chosen()))
 
 
 @cli.command()
@@ -166,9 +165,18 @@ def engines(url: str) -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database named by DATABASE_URL (or DATABASE_MIGRATION_URL) to the newest schema."""
-    whole.migrate_now(load_section(DatabaseSettings))
+    """Bring the database named by DATABASE_URL to the newest schema.
+
+    With DATABASE_MIGRATION_URL, as that role; the one that DATABASE_URL names is made where it is not there.
+    """
+    database = load_section(DatabaseSettings)
+    if (made := asyncio.run(make_app_role(database))) is not None:
+        err.print(f"made the role {made}", markup=False)
+    whole.migrate_now(database)
     err.print("the schema is up to date")
+
+
+cli.add_command(users)
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from cli.client import Client
 from cli.supervisor import Supervisor
 from cli.transcribing import Bars, show_transcript, transcribe
 from config.settings import DatabaseSettings, Settings
+from db.session import NOBODY, Sessions
+from services import administration
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "consultation.flac"
@@ -44,8 +46,20 @@ async def up(console: Console, home: Path) -> None:
             console.print(f"  try    escriba transcribe --url {platform.address} RECORDING")
             console.print(f"  API    {platform.address}/docs")
             console.print(f"  data   {platform.home}")
+            if await _lacks_admin(platform.settings):
+                console.print("  nobody can log in yet: [bold]escriba users add --admin EMAIL[/], in another terminal")
             await supervisor.until_asked()
         console.print("stopped; everything is kept in", str(platform.home))
+
+
+async def _lacks_admin(settings: Settings) -> bool:
+    if settings.api.auth == "off":
+        return False
+    sessions = Sessions.connect(settings.database, application="up", sees=NOBODY)
+    try:
+        return not await administration.has_admin(sessions)
+    finally:
+        await sessions.close()
 
 
 async def demo(console: Console, environ: Mapping[str, str]) -> bool:

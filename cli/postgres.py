@@ -213,6 +213,18 @@ class Postgres:
             raise BadSettings("\n  ".join([f"PostgreSQL's {program} could not make the database ready:", *last]))
 
 
+def url(role: str, password: str, port: int) -> str:
+    return f"postgresql://{role}:{password}@127.0.0.1:{port}/{DATABASE}"
+
+
+def port_of(data: Path) -> int | None:
+    """Where the server of this cluster listens; None where none has been started, or it was stopped in good order."""
+    try:
+        return int((data / "postmaster.pid").read_text().splitlines()[3])  # miscinit.h: LOCK_FILE_LINE_PORT
+    except (FileNotFoundError, IndexError):
+        return None
+
+
 def end_predecessors(data: Path) -> None:
     """Wait for processes that still work on the cluster, and undo what would keep a new server from starting.
 

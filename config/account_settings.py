@@ -15,8 +15,7 @@ class AccountSettings(Section):
 
     registration: Annotated[Literal["open", "invite", "closed"], AnyCase] = env(
         "REGISTRATION",
-        "Who may make an account: anybody, whoever was invited, or nobody. The first account can always be made, and "
-        "is the administrator's.",
+        "Who may make an account over HTTP: anybody, whoever was invited, or nobody. `escriba users add` always can.",
         default="invite",
     )
     jwt_key: SecretStr | None = env(

@@ -12,9 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.account_tables import ApiKey, Invite, LoginSession, LoginTries, Profile, User
 
-FIRST_USER = 0x45534352
-"""An advisory lock: of two who register first, one is first."""
-
 TRIES_WINDOW = timedelta(minutes=1)
 USED_TO_THE = timedelta(hours=1)
 
@@ -38,12 +35,6 @@ class Standing:
 
 
 # Users
-
-
-async def is_first(session: AsyncSession) -> bool:
-    """Is there no user yet? Until the transaction ends, nobody else can make one that is first as well."""
-    await session.execute(select(func.pg_advisory_xact_lock(FIRST_USER)))
-    return not await session.scalar(select(exists().select_from(User)))
 
 
 async def insert_user(session: AsyncSession, **values: Any) -> User | None:
@@ -71,6 +62,10 @@ async def still_has(session: AsyncSession, user_id: UUID, password_hash: str) ->
     return await session.scalar(select(User.id).where(*same).with_for_update(read=True)) is not None
 
 
+async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    await session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+
+
 async def change_password(session: AsyncSession, user_id: UUID, old_hash: str, new_hash: str) -> bool:
     """False where it has been changed meanwhile."""
     mine = (User.id == user_id, User.password_hash == old_hash)
@@ -89,6 +84,12 @@ async def change_user(session: AsyncSession, user_id: UUID, *, disabled: bool | 
         values["disabled_at"] = func.coalesce(User.disabled_at, func.now()) if disabled else None
     statement = update(User).where(User.id == user_id).values(id=user_id, **values).returning(User)
     return (await session.scalars(statement, execution_options={"populate_existing": True})).one()
+
+
+async def has_admin(session: AsyncSession) -> bool:
+    """Is there anybody who can let others in?"""
+    statement = select(exists().where(User.is_admin, User.disabled_at.is_(None)))
+    return bool(await session.scalar(statement))
 
 
 async def other_admins(session: AsyncSession, user_id: UUID) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from config.settings import DatabaseSettings
-from domain.errors import DatabaseUnavailable
+from domain.errors import DatabaseUnavailable, RowsUnguarded
 
 IDLE_SECONDS = 3
 """How long a transaction may stand still before PostgreSQL ends it: a process that was stopped in the middle of one, or
@@ -31,6 +31,9 @@ EVERYBODY, NOBODY = "*", ""
 
 SEES = "escriba.owner"
 """What the policies of row-level security ask (migration 0009), and what a connection was last told."""
+
+BOUND = "escriba.bound"
+"""Of a connection that row-level security binds."""
 
 _owner: ContextVar[str] = ContextVar("owner", default=EVERYBODY)
 
@@ -56,8 +59,13 @@ class Sessions:
         self._make_alone = async_sessionmaker(self._alone, expire_on_commit=False)
 
     @classmethod
-    def connect(cls, settings: DatabaseSettings, *, application: str, sees: str = EVERYBODY) -> Self:
-        """Prepare a pool; nothing is opened before the first use, so a process may start before its database."""
+    def connect(
+        cls, settings: DatabaseSettings, *, application: str, sees: str = EVERYBODY, guarded: bool = False
+    ) -> Self:
+        """Prepare a pool; nothing is opened before the first use, so a process may start before its database.
+
+        `guarded`: have every transaction raise RowsUnguarded where row-level security does not bind our role.
+        """
         engine = create_async_engine(
             async_url(settings.url.get_secret_value()),
             pool_size=settings.pool_size,
@@ -72,6 +80,8 @@ class Sessions:
             },
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        if guarded:
+            event.listen(engine.sync_engine, "checkout", _refuse_unguarded)
         event.listen(engine.sync_engine, "checkout", _say_whose)
         return cls(engine, sees=sees)
 
@@ -131,13 +141,27 @@ def _say_whose(connection: Any, record: Any, _proxy: object) -> None:
     owner = _owner.get()
     if record.info.get(SEES) == owner:
         return
+    _ask(connection, record, f"SELECT set_config('{SEES}', $1, false)", owner)
+    record.info[SEES] = owner
+
+
+def _refuse_unguarded(connection: Any, record: Any, _proxy: object) -> None:
+    """Asked once of each connection. A superuser sees all rows, whoever they are for, and so does BYPASSRLS."""
+    if BOUND in record.info:
+        return
+    if _ask(connection, record, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"):
+        raise RowsUnguarded
+    record.info[BOUND] = True
+
+
+def _ask(connection: Any, record: Any, statement: str, *given: str) -> Any:
+    """Raises DatabaseUnavailable, DisconnectionError."""
     try:
-        connection.run_async(lambda raw: raw.execute(f"SELECT set_config('{SEES}', $1, false)", owner))
+        return connection.run_async(lambda raw: raw.fetchval(statement, *given))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if SEES in record.info:  # it was used before, and its server may be back: the pool opens another one
             raise DisconnectionError from error
         raise DatabaseUnavailable from error
-    record.info[SEES] = owner
 
 
 @contextmanager

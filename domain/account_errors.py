@@ -28,7 +28,7 @@ from domain.errors import EscribaError, Forbidden, NotFound, Refused
 
 class UserNotFound(NotFound):
     code = "user_not_found"
-    said = "there is no such user; GET /users lists them"
+    said = "there is no such user; GET /users lists them, and so does `escriba users list`"
 
 
 class ProfileNotFound(NotFound):

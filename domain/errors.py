@@ -44,6 +44,7 @@ EscribaError                    internal
 ├── Unavailable                 unavailable           something that we need is away; try again
 │   ├── EngineUnavailable       engine_unavailable
 │   ├── DatabaseUnavailable     database_unavailable
+│   ├── RowsUnguarded           rows_unguarded        PostgreSQL would not hold owners apart
 │   └── StorageUnavailable      storage_unavailable
 ├── BadMedia                    media_unreadable      the recording itself; trying again does not help
 │   ├── EmptyMedia              media_empty
@@ -339,6 +340,14 @@ class EngineUnavailable(Unavailable):
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
     said = "the database does not answer; nothing was lost, try again in a few seconds"
+
+
+class RowsUnguarded(Unavailable):
+    code = "rows_unguarded"
+    said = (
+        "nobody is served while the platform's database role sees every owner's rows: its operator has to give "
+        "DATABASE_URL a role that is no superuser and has no BYPASSRLS"
+    )
 
 
 class StorageUnavailable(Unavailable):

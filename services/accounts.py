@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from config.account_settings import AccountSettings
 from db import accounts
 from db.account_tables import ApiKey, Profile, User
+from db.session import Sessions
 from domain.access import FOR_KEYS, Caller, Scope
 from domain.account_errors import (
     KeyNotFound,
@@ -116,30 +118,27 @@ async def revoke_key(platform: Platform, caller: Caller, key_id: UUID) -> None:
             raise KeyNotFound
 
 
-async def invite(platform: Platform, caller: Caller, *, is_admin: bool) -> NewInvite:
-    token = secrets.token_urlsafe(24)
-    async with platform.sessions.begin() as session:
+async def invite(sessions: Sessions, settings: AccountSettings, by: UUID | None, *, is_admin: bool) -> NewInvite:
+    """`by` None: whoever runs the machine."""
+    token, lasts = secrets.token_urlsafe(24), timedelta(days=settings.invite_days)
+    async with sessions.begin() as session:
         expires_at = await accounts.insert_invite(
-            session,
-            token_sha256=sha256(token),
-            invited_by=caller.user_id,
-            is_admin=is_admin,
-            lasts=timedelta(days=platform.settings.accounts.invite_days),
+            session, token_sha256=sha256(token), invited_by=by, is_admin=is_admin, lasts=lasts
         )
     return NewInvite(token, expires_at)
 
 
-async def users(platform: Platform, *, limit: int, after: str | None) -> Sequence[User]:
-    async with platform.sessions.begin() as session:
+async def users(sessions: Sessions, *, limit: int, after: str | None) -> Sequence[User]:
+    async with sessions.begin() as session:
         return await accounts.users(session, limit=limit, after=after)
 
 
-async def change_user(platform: Platform, user_id: UUID, changes: Mapping[str, Any]) -> User:
+async def change_user(sessions: Sessions, user_id: UUID, changes: Mapping[str, Any]) -> User:
     """Set `disabled`, `is_admin`, `monthly_audio_seconds`, `monthly_jobs`: those that are there.
 
     A user who is disabled is out within seconds. Raises UserNotFound, LastAdmin.
     """
-    async with platform.sessions.begin() as session:
+    async with sessions.begin() as session:
         found = await accounts.user(session, user_id)
         if found is None:
             raise UserNotFound

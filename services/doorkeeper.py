@@ -15,6 +15,8 @@ from time import monotonic
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from db import accounts
 from db.account_tables import User
 from db.accounts import Standing
@@ -129,23 +131,16 @@ class Doorkeeper:
         return await self._make_user(email, password, invite)
 
     async def _make_user(self, email: str, password: str, invite: str | None) -> User:
-        """The first user is the administrator."""
+        """Nobody is an administrator for having come first: an invitation says so, or whoever runs the machine."""
         password_hash, registration = await self._passwords.hashed(password), self._settings.registration
         async with self._platform.sessions.begin() as session:
-            is_admin = await accounts.is_first(session)
-            if not is_admin and registration != "open":
-                if registration == "closed" or invite is None:
-                    raise RegistrationClosed
-                taken = await accounts.take_invite(session, sha256(invite))
-                if taken is None:
-                    raise BadInvite
-                is_admin = taken.is_admin
-            values = {"id": uuid4(), "email": email, "password_hash": password_hash, "is_admin": is_admin}
-            user = await accounts.insert_user(session, **values)
-            if user is None:
-                raise EmailTaken
-            await accounts.insert_profile(session, id=uuid4(), user_id=user.id, name=DEFAULT_PROFILE)
-        return user
+            if registration == "closed" or (registration == "invite" and invite is None):
+                raise RegistrationClosed
+            taken = None if invite is None else await accounts.take_invite(session, sha256(invite))
+            if invite is not None and taken is None:
+                raise BadInvite
+            is_admin = taken is not None and taken.is_admin
+            return await make_user(session, email, password_hash, is_admin=is_admin)
 
     async def log_in(self, email: str, password: str, *, address: str, profile: str | None = None) -> Login:
         """Raises BadCredentials, TooManyTries."""
@@ -244,6 +239,16 @@ class Doorkeeper:
                 tries, seconds = await accounts.count_try(session, sha256(f"{kind} {name}"))
             if tries > most:
                 raise TooManyTries(max(1, seconds))
+
+
+async def make_user(session: AsyncSession, email: str, password_hash: str, *, is_admin: bool) -> User:
+    """With a profile that jobs are counted under. Raises EmailTaken."""
+    values = {"id": uuid4(), "email": email, "password_hash": password_hash, "is_admin": is_admin}
+    user = await accounts.insert_user(session, **values)
+    if user is None:
+        raise EmailTaken
+    await accounts.insert_profile(session, id=uuid4(), user_id=user.id, name=DEFAULT_PROFILE)
+    return user
 
 
 async def forget_old(platform: Platform) -> None:

@@ -72,7 +72,7 @@ def _address(request: Request) -> str:
     ),
 )
 async def register(body: Registration, request: Request, doorkeeper: DoorkeeperDep) -> UserView:
-    """Make an account. The first one is the administrator's; who may make others, REGISTRATION says."""
+    """Make an account. REGISTRATION says who may; the first administrator is made by `escriba users add --admin`."""
     address = _address(request)
     return UserView.of(await doorkeeper.register(body.email, body.password, invite=body.invite, address=address))
 
@@ -241,7 +241,9 @@ async def list_users(
     limit: Annotated[int, Query(ge=1, le=accounts.LARGEST_PAGE)] = 50,
     after: Annotated[Plain | None, Query(description="The last email address of the page before.")] = None,
 ) -> Users:
-    return Users(users=[UserView.of(user) for user in await accounts.users(platform, limit=limit, after=after)])
+    return Users(
+        users=[UserView.of(user) for user in await accounts.users(platform.sessions, limit=limit, after=after)]
+    )
 
 
 @router.patch(
@@ -252,11 +254,11 @@ async def list_users(
 )
 async def change_user(user_id: UUID, body: UserChanges, platform: PlatformDep, _: AdminDep) -> UserView:
     """Disable or enable a user, make an administrator, set quotas."""
-    return UserView.of(await accounts.change_user(platform, user_id, body.as_changes()))
+    return UserView.of(await accounts.change_user(platform.sessions, user_id, body.as_changes()))
 
 
 @router.post("/invites", status_code=201, responses=documented(account_errors.MissingScope, errors.DatabaseUnavailable))
 async def invite(body: InviteBody, platform: PlatformDep, caller: AdminDep) -> InviteView:
     """Let one person make an account."""
-    made = await accounts.invite(platform, caller, is_admin=body.is_admin)
+    made = await accounts.invite(platform.sessions, platform.settings.accounts, caller.user_id, is_admin=body.is_admin)
     return InviteView(invite=made.token, expires_at=made.expires_at)

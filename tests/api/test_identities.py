@@ -136,7 +136,6 @@ async def nobody_has_tried(platform: Platform) -> None:
 
 @pytest.fixture(scope="module")
 async def victim(client: httpx.AsyncClient, platform: Platform) -> Victim:
-    await person(client)  # the administrator, who is neither
     found = await person(client)
     owner = Caller(found.owner)
     job_id = await make_job(platform, owner=owner)

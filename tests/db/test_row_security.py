@@ -1,19 +1,24 @@
 """Row-level security: PostgreSQL holds a second time that nobody sees another's rows."""
 
 from collections.abc import AsyncIterator
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
+import httpx
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
+from config.load import load_settings
 from config.settings import Settings
 from db.session import EVERYBODY, NOBODY, Sessions
 from domain.access import Caller
 from domain.errors import DatabaseUnavailable
 from services.platform import Platform
+from tests.api.conftest import serving
 from tests.support.jobs import make_job
+from tests.support.servers import PostgresServer
 
 ANA, BEN = Caller("ana"), Caller("ben")
 
@@ -105,3 +110,32 @@ async def test_a_server_that_goes_while_it_is_told_is_a_database_that_is_away(
             await owners_seen(door, "ana")
     monkeypatch.undo()
     assert await owners_seen(door, "nobody in particular") == set()
+
+
+@pytest.fixture(params=["SUPERUSER", "BYPASSRLS"])
+async def all_seeing(
+    request: pytest.FixtureRequest, postgres: PostgresServer, settings: Settings
+) -> AsyncIterator[str]:
+    """The URL of a role that policies do not bind."""
+    role, database = f"seer_{uuid4().hex}", make_url(settings.database.url.get_secret_value()).database
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute(f"CREATE ROLE {role} LOGIN {request.param} IN ROLE escriba_app")
+    yield postgres.url_of(role, database or "")
+    await connection.execute(f"DROP ROLE {role}")
+    await connection.close()
+
+
+async def test_where_callers_are_told_apart_nobody_is_served_by_a_role_that_sees_all(
+    environ: dict[str, str], all_seeing: str
+) -> None:
+    said = {"AUTH": "required", "JWT_SECRET_KEY": "a signing key for tests of 32 bytes", "DATABASE_URL": all_seeing}
+    async with serving(load_settings(environ | said)) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        for _ in range(20):  # more than the pool has connections
+            answer = await client.get("/health")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "rows_unguarded")
+
+
+async def test_where_there_is_one_owner_any_role_will_do(environ: dict[str, str], all_seeing: str) -> None:
+    settings = load_settings(environ | {"DATABASE_URL": all_seeing})
+    async with serving(settings) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        assert (await client.get("/health")).status_code == 200

@@ -13,7 +13,12 @@ SAMPLE = ROOT / "samples" / "consultation.flac"
 
 
 def escriba(whole: Whole, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": "/usr/bin:/bin", "HOME": str(whole.home), "ESCRIBA_URL": whole.url}
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(whole.home),
+        "ESCRIBA_URL": whole.url,
+        "ESCRIBA_HOME": str(whole.home),
+    }
     return subprocess.run(
         [ESCRIBA, *arguments], env=environ, cwd=whole.home, capture_output=True, text=True, timeout=300
     )
@@ -86,3 +91,9 @@ def test_a_network_is_served_only_when_that_is_said(whole: Whole, tmp_path: Path
     found = subprocess.run([ESCRIBA, "up"], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert found.returncode == 2
     assert "INSECURE_NO_AUTH" in found.stderr
+
+
+def test_accounts_are_seen_to_in_the_database_of_the_platform_that_runs(whole: Whole) -> None:
+    assert escriba(whole, "users", "invite").returncode == 0
+    found = escriba(whole, "users", "disable", "nobody@example.org")
+    assert (found.returncode, "user_not_found" in found.stderr) == (1, True)

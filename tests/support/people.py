@@ -5,6 +5,9 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from services import administration
+from services.platform import Platform
+
 PASSWORD = "correct horse battery"  # of nobody
 
 
@@ -42,6 +45,13 @@ async def logged_in(client: httpx.AsyncClient, user_id: UUID, email: str) -> Per
     answer = await client.post("/auth/token", data={"username": email, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return Person(user_id, email, answer.json()["access_token"], answer.json()["refresh_token"])
+
+
+async def administrator(platform: Platform, client: httpx.AsyncClient) -> Person:
+    """Somebody new, made as whoever runs the machine makes them."""
+    email = f"{uuid4().hex}@example.org"
+    made = await administration.add_user(platform.sessions, email, PASSWORD, is_admin=True)
+    return await logged_in(client, made.id, email)
 
 
 async def key_of(client: httpx.AsyncClient, owner: Person, *scopes: str) -> dict[str, str]:
