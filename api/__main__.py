@@ -9,7 +9,7 @@ import uvicorn
 
 from api.app import create_app
 from api.dialects.socket_conversation import LARGEST_MESSAGE_BYTES
-from config import telemetry
+from config import metrics, telemetry, traces
 from config.load import load_settings
 from domain.access import PUBLIC_OWNER
 
@@ -39,6 +39,8 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings()
     telemetry.configure(settings.log, process="api")
+    metrics.open_for(settings.telemetry)
+    traces.open_for(settings.telemetry, process="api")
     if settings.api.insecure_no_auth:
         log.warning("INSECURE_NO_AUTH: whoever reaches this address acts as the owner %r", PUBLIC_OWNER)
     config = uvicorn.Config(

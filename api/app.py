@@ -13,7 +13,9 @@ from api.dialects import socket, streaming
 from api.dialects.socket_conversation import Connections
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
-from api.routes import accounts, contexts, health, media, transcribe_jobs, webhooks
+from api.observing import Observed
+from api.routes import accounts, contexts, health, media, metrics, transcribe_jobs, webhooks
+from api.scrape import Scrape
 from config.settings import Settings
 from db.session import NOBODY
 from services.doorkeeper import Doorkeeper
@@ -50,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
             hub.start()
             app.state.connections = Connections()
             app.state.platform, app.state.hub, app.state.board = platform, hub, EngineBoard(platform)
+            app.state.scrape = Scrape(platform)
             doorkeeper = Doorkeeper(platform) if settings.api.auth == "required" else None
             app.state.doorkeeper = doorkeeper
             try:
@@ -69,8 +72,10 @@ def create_app(settings: Settings) -> FastAPI:
             allow_credentials=True,
             allow_methods=["*"],
             allow_headers=["*"],
+            expose_headers=["X-Request-ID"],
         )
     app.add_middleware(HostAndOriginGuard, settings=settings.api)
+    app.add_middleware(Observed)
     app.include_router(transcribe_jobs.router)
     app.add_api_route(
         "/engines", transcribe_jobs.engines, tags=["jobs"], summary="Alias of /api/transcribe/jobs/engines"
@@ -82,4 +87,5 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(streaming.router)
     app.include_router(media.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     return app

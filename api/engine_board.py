@@ -1,9 +1,9 @@
 """The answer of GET /engines, made for everybody who asks at the same time."""
 
-import asyncio
 import hashlib
 from dataclasses import dataclass
 
+from api.answers import Shared
 from api.schemas import EnginesView
 from services import engine_reports
 from services.platform import Platform
@@ -28,23 +28,13 @@ class EngineBoard:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._making: asyncio.Task[Answer] | None = None
-        self._made_at = float("-inf")
+        self._shared = Shared(self._make, fresh_seconds=FRESH_SECONDS)
 
     async def answer(self) -> Answer:
         """What is known of the engines now. Raises DatabaseUnavailable."""
-        if self._making is None or self._is_old(self._making):
-            self._making = asyncio.create_task(self._make())
-        return await asyncio.shield(self._making)  # a client that leaves takes the answer from nobody
-
-    def _is_old(self, making: asyncio.Task[Answer]) -> bool:
-        if not making.done():
-            return False
-        failed = making.cancelled() or making.exception() is not None
-        return failed or asyncio.get_running_loop().time() - self._made_at > FRESH_SECONDS
+        return await self._shared.get()
 
     async def _make(self) -> Answer:
-        self._made_at = asyncio.get_running_loop().time()  # before the look, as the answer is as old as that
         overview = await engine_reports.overview(self._platform)
         view = EnginesView.of(overview, default_engine=self._platform.settings.engines.default_engine)
         body = view.model_dump_json().encode()

@@ -1,11 +1,13 @@
 """What every stream of server-sent events has in common: where a client goes on, and how it is sent."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import Depends, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
 
+from config import metrics
 from domain.events import Cursor, Event
 
 PING_SECONDS = 15
@@ -39,5 +41,13 @@ class Encoder:
         return frame
 
 
-def streamed(events: AsyncIterator[ServerSentEvent] | AsyncIterator[bytes]) -> EventSourceResponse:
-    return EventSourceResponse(events, ping=PING_SECONDS, headers=HEADERS)
+class Counted(EventSourceResponse):
+    """One of the clients that follow a job now."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with metrics.counted(metrics.STREAMS_OPEN.labels("sse")):
+            await super().__call__(scope, receive, send)
+
+
+def streamed(events: AsyncGenerator[ServerSentEvent] | AsyncGenerator[bytes]) -> EventSourceResponse:
+    return Counted(events, ping=PING_SECONDS, headers=HEADERS)

@@ -6,8 +6,10 @@ from fastapi import Depends, Header, Request, Response
 
 from api import forms
 from api.dependencies import CallerDep, PlatformDep
+from api.observing import template_of
 from api.schemas import JobAccepted
 from api.uploads import Form
+from config import metrics, telemetry, traces
 from domain import errors
 from services import once, submission
 
@@ -50,6 +52,7 @@ class Intake:
         if form.before_file and not await self._is_known():
             approved = await self._check_early(kind, form.before_file)
         kept = await submission.keep(self._platform, self._caller, form.media())
+        metrics.UPLOADED_BYTES.labels(template_of(self._request.scope)).inc(kept.stored.size_bytes)
         try:
             receipt = await submission.submit(
                 self._platform,
@@ -64,6 +67,8 @@ class Intake:
             if not isinstance(error, errors.DatabaseUnavailable):  # then the row may be there, and need its recording
                 await submission.discard(self._platform, self._caller, kept)
             raise
+        telemetry.note(job_id=str(receipt.job_id))
+        traces.link(receipt.job_id)
         return accepted(receipt, self._response)
 
     async def _is_known(self) -> bool:

@@ -101,6 +101,7 @@ def prepare(
         with _listen(settings.api) as listener:
             with home_folder.explained(home):
                 _empty(home / "work")  # recordings that were being worked on when everything was killed
+                _empty(home / "metrics")  # another version may count otherwise
                 servers = plan.servers(settings, outside)
             processes = plan.processes(settings, listener, os.environ if environ is None else environ)
             yield Embedded(home, settings, _address(listener), servers, *processes)
@@ -124,6 +125,7 @@ class _Plan:
         added = {
             "MODELS_DIR": str(self.home / "models"),
             "TMP_DIR": str(self.home / "work"),
+            "METRICS_DIR": str(self.home / "metrics"),
             "LINK_SECRET": self.secrets["links"],
             "JWT_SECRET_KEY": self.secrets["tokens"],
         }

@@ -15,7 +15,7 @@ from config.settings import Settings
 from domain.errors import BadSettings
 
 SECRETS = (*ROLES, "redis", "engine_server", "links", "tokens")
-FOLDERS = ("logs", "models", "objects", "redis", "work")
+FOLDERS = ("logs", "metrics", "models", "objects", "redis", "work")
 LEAST_FREE_BYTES = 256_000_000  # a new database takes 60 MB, its log of changes may grow by 64 MB before it is recycled
 
 

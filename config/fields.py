@@ -1,5 +1,6 @@
 """What settings are made of: a section, a field that names its environment variable, and the types that are read."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,3 +66,11 @@ AnyCase = BeforeValidator(_lower)
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+def is_loopback(host: str) -> bool:
+    """Does `host`, an address or a name to listen on, stay on this machine?"""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

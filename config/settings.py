@@ -4,7 +4,6 @@ Every field names the environment variable that sets it, and says what it is for
 made from these by `config.reference`. Nothing here reads the environment: `config.load` does, for doors and workers.
 """
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -32,8 +31,10 @@ from config.fields import (
     RedisUrl,
     Section,
     env,
+    is_loopback,
 )
 from config.render_settings import RenderSettings
+from config.telemetry_settings import TelemetrySettings
 from config.upload_settings import UploadSettings
 from config.webhook_settings import WebhookSettings
 
@@ -91,14 +92,6 @@ class ApiSettings(Section):
                 "127.0.0.1, or say INSECURE_NO_AUTH=1 if that is what you want"
             )
         return host
-
-
-def is_loopback(host: str) -> bool:
-    """Does `host`, an address or a name to listen on, stay on this machine?"""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class DatabaseSettings(Section):
@@ -282,6 +275,7 @@ class Settings(Section):
     webhooks: WebhookSettings
     sockets: SocketSettings
     log: LogSettings
+    telemetry: TelemetrySettings
 
     @model_validator(mode="after")
     def _callers_can_be_known(self) -> Self:

@@ -1,7 +1,10 @@
-"""Structured logs for one process: a JSON object a line, with whatever ids were bound at the door.
+"""Structured logs of one process: a JSON object a line, with whatever ids were bound at the door, and of the trace.
+
+What is measured is in `config.metrics`, spans are in `config.traces`: doors and workers open all three first.
 
 Never a transcript, a file name or a token: an exception is logged by its type and its stack, not by its message,
-because messages of libraries carry the values that they choked on (SQLAlchemy's the row, httpx's the URL).
+because messages of libraries carry the values that they choked on (SQLAlchemy's the row, httpx's the URL). Of what
+libraries log themselves there are first lines, from WARNING on, whatever the level: below, some log what they send.
 """
 
 import json
@@ -15,6 +18,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from config import traces
 from config.settings import LogSettings
 from domain.errors import EscribaError
 
@@ -31,6 +35,13 @@ def bind(**ids: Any) -> Iterator[None]:
         _bound.reset(token)
 
 
+def note(**ids: Any) -> None:
+    """Put `ids`, which were not known when it began, on the lines that are yet to come within the innermost `bind`."""
+    bound = _bound.get()
+    if bound is not None:
+        bound.update(ids)
+
+
 class JsonFormatter(logging.Formatter):
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -43,8 +54,9 @@ class JsonFormatter(logging.Formatter):
             "process": self._process,
             "pid": os.getpid(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
             **(_bound.get() or {}),
+            **traces.ids(),
         }
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = describe_error(record.exc_info[1])
@@ -65,8 +77,17 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     return described
 
 
-QUIET = ("arq", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "faster_whisper", "huggingface_hub", "asyncio")
-"""Libraries that log requests, arguments or results at INFO."""
+OURS = (
+    *("__main__", "api", "cli", "config", "db", "domain", "engines", "media", "messaging", "rabbitmq"),
+    *("services", "storage", "workers"),
+)
+"""The packages whose lines are written by these rules."""
+
+
+def _message(record: logging.LogRecord) -> str:
+    message = record.getMessage()
+    # asyncio's further lines have the task and its exception with all values.
+    return message if record.name.partition(".")[0] in OURS else message.partition("\n")[0]
 
 
 def configure(settings: LogSettings, *, process: str) -> None:
@@ -75,6 +96,7 @@ def configure(settings: LogSettings, *, process: str) -> None:
     handler.setFormatter(JsonFormatter(process))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.level.upper())
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    root.setLevel(max(level, logging.WARNING))
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)

@@ -46,6 +46,12 @@ class Attempt:
     max_retries: int
     options: JobOptions
     source_key: str
+    waited: float
+    """Seconds from the submission to this claim, by PostgreSQL's clock."""
+
+    def is_tried_again(self, *, retryable: bool) -> bool:
+        """Whether another try follows a failure that the same call may survive later."""
+        return retryable and self.attempts < self.max_retries
 
 
 class Standing(StrEnum):
@@ -100,6 +106,7 @@ async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | N
         max_retries=job.max_retries,
         options=JobOptions.model_validate(job.engine_params),
         source_key=job.source_key,
+        waited=(job.updated_at - job.created_at).total_seconds(),
     )
 
 
@@ -274,7 +281,7 @@ async def fail(platform: Platform, attempt: Attempt, error: EscribaError, *, ret
     """End the attempt: back to the queue where the same call may succeed later and tries are left, else failed."""
     details: dict[str, Any] = {"code": error.code, "message": str(error)}
     async with platform.sessions.begin() as session:
-        if retryable and attempt.attempts < attempt.max_retries:
+        if attempt.is_tried_again(retryable=retryable):
             delay = retry_delay(attempt.attempts, random.uniform(0.5, 1.5))  # noqa: S311  # spreads load, keeps no secret
             message = f"waiting to try again ({attempt.attempts + 1} of {attempt.max_retries}): {error}"
             job = await jobs.retry(session, attempt.job_id, attempt.fence, delay=delay, error=details, message=message)

@@ -10,7 +10,7 @@ import uvloop
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-from config import telemetry
+from config import metrics, telemetry, traces
 from config.load import load_settings
 from workers.main import run
 from workers.quarantine import run_alone
@@ -23,9 +23,12 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings()
     telemetry.configure(settings.log, process="worker")
+    metrics.open_for(settings.telemetry)
+    traces.open_for(settings.telemetry, process="worker")
     if arguments.only is not None:
         uvloop.run(run_alone(settings, arguments.only))
     else:
+        metrics.serve(settings.telemetry)
         uvloop.run(run(settings, ready_fd=arguments.ready_fd))
 
 

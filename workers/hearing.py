@@ -27,6 +27,7 @@ from engines.registry import Choice
 from media.decode import Decoded, DecodeLimits, decode
 from services import contexts
 from storage.contract import Store
+from workers.measuring import stage
 from workers.recorder import Recorder
 from workers.stages import quality, roles
 from workers.stages.channels import Relation, hear_apart, relate
@@ -128,7 +129,8 @@ async def hear(cast: Cast, options: JobOptions, recording: Recording, recorder: 
     """Have the recording heard, tell the recorder of it as it comes, and make the transcript of it."""
     options = waive(options, cast.lead.engine.name, cast.lead.unmet)
     recorder.begin(cast.lead.engine.name, options.model or cast.lead.report.default_model, cast.given)
-    text = await _hear_text(cast, options, recording, recorder)
+    with stage("hear", engine=cast.lead.engine.name):
+        text = await _hear_text(cast, options, recording, recorder)
     text, speakers_from = await _with_speakers(cast, options, recording, recorder, text)
     if not recorder.segments:  # none was heard anew; but whoever follows the job wants to see the text
         for segment in text.segments:
@@ -187,7 +189,8 @@ async def _with_speakers(
         return text, None
     if text is not cast.given:
         await recorder.take(text)
-    told = await _tell_apart(cast, options, recording, recorder, text)
+    with stage("speakers"):
+        told = await _tell_apart(cast, options, recording, recorder, text)
     return (text, None) if told is None else (text.model_copy(update={"segments": told}), cast.diarizer.engine.name)
 
 

@@ -20,7 +20,7 @@ from services.platform import Platform
 from workers import schedule
 from workers.attendance import Attendance
 from workers.process import at_work, stop_on_signals
-from workers.relay import Relay
+from workers.relay import Relay, Timed
 from workers.tasks import transcribe
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ async def _serve(
 ) -> None:
     attendance = Attendance(platform, registry, worker=worker)
     reporter = schedule.Reporter(platform, registry, worker=worker)
-    relay = Relay(platform, WebhookSender(platform.settings.webhooks))
+    relay = Relay(platform, Timed(WebhookSender(platform.settings.webhooks), "webhook"))
     duties: list[Coroutine[Any, Any, None]] = [
         _listen(platform, attendance, stop),
         schedule.Sweeper(platform, worker=worker).run(),

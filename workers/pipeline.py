@@ -31,6 +31,7 @@ from services import attempts, engine_reports, stages
 from services.attempts import Attempt, Standing
 from services.platform import Platform
 from workers.hearing import Cast, Recording, fetch, hear, lacks_speakers, prepare
+from workers.measuring import Ending, Outcome, attempted, heard, stage
 from workers.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 RELEASE_SECONDS = 3.0
 """How long giving a job back may take: a drain ends soon even while PostgreSQL is away."""
+
+
+STOPPED = {Standing.CANCEL: Outcome.CANCELLED, Standing.OVERDUE: Outcome.OVERDUE, Standing.LOST: Outcome.LOST}
 
 
 class NotOurs(Exception):
@@ -77,8 +81,11 @@ async def run_attempt(
     attempt = await attempts.claim(platform, job_id, worker=worker)
     if attempt is None:
         return
-    with telemetry.bind(job_id=str(job_id), fence=attempt.fence):
-        await _settle(platform, attempt, _work(platform, registry, choice, attempt, worker))
+    with (
+        telemetry.bind(job_id=str(job_id), fence=attempt.fence),
+        attempted(attempt, choice.engine.name) as ending,
+    ):
+        await _settle(platform, attempt, _work(platform, registry, choice, attempt, worker), ending)
 
 
 async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, missing: NoEngine) -> None:
@@ -90,11 +97,14 @@ async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, mis
         await attempts.postpone(platform, job_id, reason=missing.reason)
 
 
-async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
+async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None], ending: Ending) -> None:
     """See the work to its end, and let the row say how it ended."""
     try:
         await _attend(platform, attempt, work)
+        ending.outcome = Outcome.COMPLETED
+        log.info("the attempt completed")
     except NotOurs as end:
+        ending.outcome = STOPPED[end.standing]
         await _stop(platform, attempt, end.standing)
     except asyncio.CancelledError:
         await asyncio.shield(_give_back(platform, attempt))
@@ -102,13 +112,19 @@ async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any
     except EscribaError as error:
         log.warning("the attempt failed: %s", error.code)
         retryable = error.retryable if isinstance(error, EngineFailed) else isinstance(error, Unavailable)
-        await _persist(partial(attempts.fail, platform, attempt, error, retryable=retryable), lenient=True)
+        await _fail(platform, attempt, error, ending, retryable=retryable)
     except Exception:
         log.exception("a bug ended the attempt")
         unforeseen = EscribaError(
             "an unexpected error ended the attempt; the operator's log has it under this job's id"
         )
-        await _persist(lambda: attempts.fail(platform, attempt, unforeseen, retryable=True), lenient=True)
+        await _fail(platform, attempt, unforeseen, ending, retryable=True)
+
+
+async def _fail(platform: Platform, attempt: Attempt, error: EscribaError, ending: Ending, *, retryable: bool) -> None:
+    again = attempt.is_tried_again(retryable=retryable)
+    ending.outcome, ending.code = (Outcome.RETRIED if again else Outcome.FAILED), error.code
+    await _persist(partial(attempts.fail, platform, attempt, error, retryable=retryable), lenient=True)
 
 
 async def _give_back(platform: Platform, attempt: Attempt) -> None:
@@ -178,8 +194,10 @@ async def _persist(write: Callable[[], Awaitable[bool]], *, lenient: bool = Fals
 async def _work(platform: Platform, registry: Registry, choice: Choice, attempt: Attempt, worker: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=platform.settings.media.work_dir))
     try:
-        await fetch(platform.store, attempt.source_key, folder)
-        recording = await prepare(folder, platform.settings.media, attempt.options)
+        with stage("fetch"):
+            await fetch(platform.store, attempt.source_key, folder)
+        with stage("decode"):
+            recording = await prepare(folder, platform.settings.media, attempt.options)
         await _persist(partial(_note_decoded, platform, attempt, recording))
         recorder = Recorder(
             platform,
@@ -191,11 +209,13 @@ async def _work(platform: Platform, registry: Registry, choice: Choice, attempt:
         )
         async with recorder:
             transcript = await _hear_with_any(platform, registry, choice, attempt, recording, recorder)
-        await _persist(
-            lambda: attempts.complete(
-                platform, attempt, transcript, unkept=recorder.unkept, engine_seconds=recorder.engine_seconds
+        with stage("save"):
+            await _persist(
+                lambda: attempts.complete(
+                    platform, attempt, transcript, unkept=recorder.unkept, engine_seconds=recorder.engine_seconds
+                )
             )
-        )
+        heard(recorder, recording.decoded.seconds)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from config import telemetry
 from config.settings import Settings
 from engines.registry import Registry
 from services.platform import Platform, open_platform
@@ -36,7 +37,7 @@ async def at_work(settings: Settings) -> AsyncIterator[AtWork]:
     """Open all that attempts need, with a folder of this process's own for their files."""
     worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     registry = Registry.load(settings)
-    with workspace.hold(settings.media.work_dir) as work_dir:
+    with telemetry.bind(worker=worker), workspace.hold(settings.media.work_dir) as work_dir:
         async with open_platform(settings, application="worker") as platform:
             try:
                 yield AtWork(worker, workspace.working_in(platform, work_dir), registry)

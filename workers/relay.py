@@ -3,17 +3,21 @@
 import asyncio
 import logging
 from collections import Counter
+from typing import Generic, TypeVar
 from uuid import UUID
 
+from config import metrics
 from db.outbox import Owed
 from domain.errors import EscribaError
-from messaging.transport import Transport
+from messaging.transport import Envelope, Outcome, Transport
 from messaging.webhook_sender import WebhookAddress
 from services import outbox
 from services.platform import Platform
 from workers.schedule import every
 
 log = logging.getLogger(__name__)
+
+Address = TypeVar("Address")
 
 LOOK_SECONDS = 1.0
 """How long a delivery that has come due may go unnoticed."""
@@ -25,6 +29,22 @@ MOST_AT_ONCE = 32
 
 MOST_FOR_ONE = 8
 """Taken up at once for one endpoint, and only while it has fewer in hand: one that hangs holds up only itself."""
+
+
+class Timed(Generic[Address]):
+    """A transport of which every try is measured."""
+
+    def __init__(self, transport: Transport[Address], destination: str) -> None:
+        self._transport, self._destination = transport, destination
+
+    async def send(self, envelope: Envelope, to: Address) -> Outcome:
+        with metrics.timed(metrics.DELIVERY_SECONDS.labels(self._destination)):
+            outcome = await self._transport.send(envelope, to)
+        metrics.DELIVERIES.labels(self._destination, outcome.error or "delivered").inc()
+        return outcome
+
+    async def close(self) -> None:
+        await self._transport.close()
 
 
 class Relay:

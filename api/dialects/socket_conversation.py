@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.dependencies import get_caller, while_allowed
 from api.dialects import socket_views as views
+from config import metrics
 from domain import account_errors, errors
 from domain.access import Caller
 from domain.events import Cursor, Event
@@ -86,7 +87,7 @@ async def converse(
             caller = await (get_caller(websocket) if ticket is None else tickets.redeem(platform, ticket, found))
             events = await following.open_stream(platform, hub, caller, found, None)
             assert events is not None, "only a client that knows the end already has nothing to be told"
-            with connections.counted(caller, found):
+            with connections.counted(caller, found), metrics.counted(metrics.STREAMS_OPEN.labels("websocket")):
                 allowed = while_allowed(websocket, caller, events)
                 await Conversation(websocket, platform, caller, found, timeout=timeout).run(allowed)
         except errors.EscribaError as error:

@@ -1,6 +1,6 @@
 """The native API: submit, watch, read, end."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Annotated, Literal
 from uuid import UUID
@@ -152,9 +152,10 @@ async def stream(
     return streamed(_frames(while_allowed(request, caller, events)))
 
 
-async def _frames(events: AsyncIterator[tuple[Event, Cursor | None]]) -> AsyncIterator[bytes]:
-    async for event, cursor in events:
-        yield encoder.encode(event, cursor)
+async def _frames(events: AsyncGenerator[tuple[Event, Cursor | None]]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for event, cursor in events:
+            yield encoder.encode(event, cursor)
 
 
 @router.get(

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from config.fields import is_loopback
 from config.load import load_section
-from config.settings import EngineSettings, LogSettings, MediaSettings, is_loopback
+from config.settings import EngineSettings, LogSettings, MediaSettings
 from config.telemetry import configure
 from domain.errors import BadSettings
 from engines.server.app import build

@@ -41,6 +41,7 @@ READ, WRITE, SETTINGS, ACCOUNT, ADMIN = "jobs:read", "jobs:write", "settings", "
 
 KINDS = {
     "GET /health": OPEN,
+    "GET /metrics": ADMIN,
     "GET /media/{token}": SIGNED,
     "POST /users": OPEN,
     "POST /auth/token": OPEN,
