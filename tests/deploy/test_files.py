@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.scrape import Scrape
 from config.metrics import REGISTRY
 from services.platform import Platform
-from tests.conftest import require_services
+from tests.conftest import ROOT, require_services
 from tests.deploy.boards import DEPLOY, boards, names_in, queries
 
 ALERTS = (DEPLOY / "alerts.yml").read_text()
@@ -61,6 +61,16 @@ def test_panels_have_names_and_places_of_their_own(board: dict[str, Any]) -> Non
 def cells_of(x: int, y: int, w: int, h: int) -> list[tuple[int, int]]:
     assert x + w <= 24, "beyond the edge of Grafana's grid"
     return [(column, row) for column in range(x, x + w) for row in range(y, y + h)]
+
+
+def test_docker_compose_mounts_what_is_there() -> None:
+    compose = (ROOT / "docker-compose.dev.yml").read_text()
+    mounted = re.findall(r"- \./(deploy/\S+?):", compose)
+    assert len(mounted) == 4
+    assert [path for path in mounted if not (ROOT / path).exists()] == []
+    token = re.search(r"METRICS_TOKEN: (\S+)", compose)
+    assert token is not None
+    assert f"credentials: {token[1]}" in (DEPLOY / "prometheus.yml").read_text()
 
 
 async def test_what_is_asked_for_is_shown_and_what_is_shown_is_asked_for(platform: Platform) -> None:
