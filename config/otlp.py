@@ -1,5 +1,6 @@
 """Spans by OpenTelemetry, over OTLP/HTTP. Imported only where a collector is set (`config.traces`)."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,11 @@ from config.telemetry_settings import TelemetrySettings
 
 TRACES_PATH = "/v1/traces"
 """Behind the collector's address. https://opentelemetry.io/docs/specs/otlp/#otlphttp-request"""
+
+SEND_SECONDS = 2.0
+"""For all tries to send what has been gathered; at the end of a process it is waited for."""
+
+logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # every try with a collector that is away is a warning
 
 _beginning: ContextVar[UUID | None] = ContextVar("beginning", default=None)
 
@@ -49,7 +55,8 @@ class OtlpSpans:
         about = {SERVICE_NAME: f"escriba-{process}", SERVICE_VERSION: version("escriba")}
         provider = TracerProvider(resource=Resource.create(about), id_generator=JobIds())
         headers = settings.traces_headers.get_secret_value() if settings.traces_headers else ""
-        exporter = OTLPSpanExporter(settings.traces_endpoint.rstrip("/") + TRACES_PATH, headers=_pairs(headers))
+        address = settings.traces_endpoint.rstrip("/") + TRACES_PATH
+        exporter = OTLPSpanExporter(address, headers=_pairs(headers), timeout=SEND_SECONDS)
         provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = provider.get_tracer("escriba")
         self._propagator = TraceContextTextMapPropagator()

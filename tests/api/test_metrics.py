@@ -156,7 +156,7 @@ async def test_requests_are_counted_by_route_and_not_by_path(client: httpx.Async
 def hostile(word: str) -> list[dict[str, Any]]:
     """Requests that have a word of the caller's own in every place that there is."""
     return [
-        {"method": "BREW", "url": "/engines"},
+        {"method": "PROPFIND", "url": "/engines"},
         {"method": "GET", "url": f"/{word}/of/mine?token={word}"},
         {"method": "GET", "url": f"{JOBS}/status/{word}"},
         {"method": "GET", "url": f"/media/{word}"},
@@ -175,7 +175,7 @@ async def test_whatever_is_sent_makes_no_series_of_its_own(client: httpx.AsyncCl
             await client.request(**request)
         texts.append((await client.get("/metrics")).text)
     assert set(parsed(texts[-1])) == set(parsed(texts[0]))
-    assert not [text for text in texts if "canary" in text or "BREW" in text]
+    assert not [text for text in texts if "canary" in text or "PROPFIND" in text]
 
 
 async def test_uploads_and_open_streams_are_counted(client: httpx.AsyncClient) -> None:

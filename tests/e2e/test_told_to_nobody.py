@@ -112,6 +112,7 @@ async def test_nothing_of_a_job_is_told(talkative: Whole, collector: Collector) 
             }
 
         await eventually(all_spans_have_come, within=60)
+    assert 'escriba_attempts_total{engine="sphinx",outcome="completed"} 2.0' in shown, "one by a worker that was killed"
     logs = {path.name: path.read_text() for path in [*talkative.home.glob("logs/*.log"), talkative.home / "up.log"]}
     told = {**logs, "metrics": shown, "spans": str(collector.spans())}
     words = text.split()
