@@ -236,6 +236,8 @@ async def _missed(platform: Platform, caller: Caller, job_id: UUID, position: Po
         after = position.n if position.fence == job.fence else 0
         rows = await history.segments_after(session, job_id, job.fence, after)
     about = standing(job, transcript).model_copy(update={"seq": None, "message": None, "result": None, "error": None})
+    if about.status in ENDED:  # whoever looks at nothing but the status must not take a segment for the end
+        about = about.model_copy(update={"status": JobState.PROCESSING, "progress": min(99, about.progress)})
     segments = [
         about.model_copy(update={"type": "segment", "n": n, "fence": job.fence, "segment": Segment.model_validate(row)})
         for n, row in rows

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from api.dialects.streaming import Place, deltas
+from config.load import load_settings
 from domain.access import Caller
 from domain.errors import NoAudio
 from domain.events import Cursor
@@ -289,3 +290,19 @@ def test_a_segment_is_cut_so_that_nothing_of_its_text_is_lost(
     found = [delta.text for delta in deltas(Segment(start=0, end=9, text=text, words=timed))]
     assert found == expected
     assert "".join(found) == text.strip()
+
+
+def test_the_settings_of_the_seed_are_taken_by_their_names() -> None:
+    said = {
+        "GRABADORA_REDIS_URL": "redis://redis:6379/0",
+        "GRABADORA_DATABASE_URL": "postgresql+asyncpg://grabadora:shh@postgres/grabadora",
+        "GRABADORA_S3_ENDPOINT_URL": "http://minio:9000",
+        "GRABADORA_S3_ACCESS_KEY": "access",
+        "GRABADORA_S3_SECRET_KEY": "secret",
+        "GRABADORA_JWT_SECRET_KEY": "a signing key for tests of 32 bytes",
+    }
+    for quantization in ("float32", "float16", "int8"):
+        settings = load_settings(said | {"GRABADORA_TRANSCRIPTION_QUANTIZATION": quantization})
+        assert settings.engines.whisper_compute_type == quantization
+    assert settings.storage.endpoint == "http://minio:9000"
+    assert settings.accounts.jwt_key is not None
