@@ -1,8 +1,13 @@
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import pytest
@@ -49,3 +54,49 @@ def whole_sandbox() -> None:
     said = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True).stderr
     if said:
         pytest.skip(f"this machine does not allow the whole sandbox: {said.strip()}")
+
+
+@dataclass
+class Canary:
+    """A sound that no hostile file may bring, as a file and behind an address that counts its callers."""
+
+    folder: Path
+    port: int
+    calls: list[str]
+    connections: int = 0
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{name}"
+
+
+@pytest.fixture
+def canary(tmp_path: Path, encode: Encode) -> Iterator[Canary]:
+    folder = tmp_path / "canary"
+    folder.mkdir()
+    for suffix in ("wav", "ts", "mp4"):
+        (folder / f"canary.{suffix}").write_bytes(encode(suffix, seconds=2))
+    calls: list[str] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            calls.append(self.path)
+            body = (folder / self.path.lstrip("/")).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    class Counter(ThreadingHTTPServer):
+        def get_request(self) -> tuple[socket.socket, Any]:
+            found.connections += 1
+            return super().get_request()
+
+    with Counter(("127.0.0.1", 0), Listener) as server:
+        found = Canary(folder, server.server_port, calls)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()

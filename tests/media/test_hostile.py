@@ -2,10 +2,7 @@ import asyncio
 import itertools
 import struct
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from domain.errors import BadMedia, EscribaError, MediaOutOfLimits, MediaTooLong
 from media import sandbox
 from media.decode import Decoded, DecodeLimits, decode, ffmpeg_arguments
 from media.probe import WAV
+from tests.media.conftest import Canary
 from tests.support import hostile_media
 
 Encode = Callable[..., bytes]
@@ -37,45 +35,6 @@ async def attempt(folder: Path, body: bytes, limits: DecodeLimits = LIMITS) -> D
 
 
 # --- Another file's sound, and the network -------------------------------------------------------------------------
-
-
-@dataclass
-class Canary:
-    """A sound that no hostile file may bring, as a file and behind an address that counts its callers."""
-
-    folder: Path
-    port: int
-    calls: list[str]
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.port}/{name}"
-
-
-@pytest.fixture
-def canary(tmp_path: Path, encode: Encode) -> Iterator[Canary]:
-    folder = tmp_path / "canary"
-    folder.mkdir()
-    for suffix in ("wav", "ts", "mp4"):
-        (folder / f"canary.{suffix}").write_bytes(encode(suffix, seconds=2))
-    calls: list[str] = []
-
-    class Listener(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            calls.append(self.path)
-            body = (folder / self.path.lstrip("/")).read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield Canary(folder, server.server_port, calls)
-        server.shutdown()
-        thread.join()
 
 
 ATTACKS: dict[str, tuple[Callable[[Canary], bytes], list[str]]] = {
