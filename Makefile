@@ -66,6 +66,9 @@ chaos: .venv/.dev ## Break everything, again and again; every planted bug must b
 chaos-smoke: .venv/.dev ## A little of that: what the tests run (minutes)
 	@$(BIN)/pytest tests/chaos
 
+fuzz-api: .venv/.dev ## Send the API whatever its OpenAPI document allows, and what it does not (about 30 minutes)
+	@SCHEMATHESIS_EXAMPLES=100 $(BIN)/pytest -s tests/api/test_document.py
+
 simulate: .venv/.dev ## Live through 10,000 seeded worlds of faults (about 5 minutes)
 	@$(BIN)/python -m tests.simulation --seeds 10000
 
@@ -92,4 +95,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv-whisperx/.whisperx: requirements/whisperx.txt requirements/whisperx-overrides.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh whisperx
 
-.PHONY: help demo run test whisperx test-whisperx check format bench bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx chaos chaos-smoke simulate simulate-bugs ci-services lock
+.PHONY: help demo run test whisperx test-whisperx check format bench bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx chaos chaos-smoke fuzz-api simulate simulate-bugs ci-services lock

@@ -198,7 +198,7 @@ class UsageLine(View):
     month: date = Field(description="Its first day, in UTC.")
     profile: str | None = Field(description="Null: none, or one that is gone.")
     engine: str
-    jobs: int = Field(description="Completed ones.")
+    jobs: int = Field(description="Completed ones, and cancelled ones of which something was heard.")
     audio_seconds: float
 
 

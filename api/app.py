@@ -7,7 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from api import errors
+from api import document, errors
 from api.bodies import BodyLimit
 from api.dialects import socket, streaming
 from api.dialects.socket_conversation import Connections
@@ -15,6 +15,7 @@ from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
 from api.observing import Observed
 from api.routes import accounts, contexts, health, media, metrics, transcribe_jobs, webhooks
+from api.schemas import EnginesView
 from api.scrape import Scrape
 from config.settings import Settings
 from db.session import NOBODY
@@ -78,7 +79,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Observed)
     app.include_router(transcribe_jobs.router)
     app.add_api_route(
-        "/engines", transcribe_jobs.engines, tags=["jobs"], summary="Alias of /api/transcribe/jobs/engines"
+        "/engines",
+        transcribe_jobs.engines,
+        tags=["jobs"],
+        summary="Alias of /api/transcribe/jobs/engines",
+        response_model=EnginesView,
+        responses=transcribe_jobs.UNCHANGED,
     )
     app.include_router(accounts.router)
     app.include_router(contexts.router)
@@ -88,4 +94,5 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(media.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    document.install(app)
     return app

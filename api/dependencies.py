@@ -11,7 +11,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Annotated, TypeVar
 from uuid import UUID
 
-from fastapi import Depends
+from fastapi import Depends, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from api.engine_board import EngineBoard
@@ -87,10 +89,22 @@ def by_method(connection: HTTPConnection) -> Scope:
     return Scope.READ if reads else Scope.WRITE
 
 
-def having(scope: Scope | None = None) -> Callable[[HTTPConnection], Awaitable[Caller]]:
+class Credential(SecurityBase):
+    """Says in the OpenAPI document that a route asks who calls. What was shown is read elsewhere."""
+
+    model = HTTPBearer(bearerFormat="JWT, or an API key", description="Needed with AUTH=required.")
+    scheme_name = "credential"
+
+    async def __call__(self) -> None: ...
+
+
+CredentialDep = Annotated[None, Security(Credential())]
+
+
+def having(scope: Scope | None = None) -> Callable[..., Awaitable[Caller]]:
     """A caller with this scope, or with the one that the method takes."""
 
-    async def get_caller(connection: HTTPConnection) -> Caller:
+    async def get_caller(connection: HTTPConnection, _: CredentialDep = None) -> Caller:
         caller, needed = await admitted(connection), scope or by_method(connection)
         if needed not in caller.scopes:
             raise MissingScope(needed)
@@ -110,7 +124,9 @@ def while_allowed(connection: HTTPConnection, caller: Caller, items: AsyncGenera
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-async def get_follower(connection: HTTPConnection, job_id: UUID, ticket: str | None = None) -> Caller:
+async def get_follower(
+    connection: HTTPConnection, job_id: UUID, _: CredentialDep = None, ticket: str | None = None
+) -> Caller:
     """Who may follow a job: whoever the ticket was given to, else the caller."""
     if ticket is None:
         return await get_caller(connection)

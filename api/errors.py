@@ -48,7 +48,11 @@ class ErrorView(BaseModel):
 
 
 def status_of(error: errors.EscribaError) -> int:
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return status_of_kind(type(error))
+
+
+def status_of_kind(kind: type[errors.EscribaError]) -> int:
+    return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
 
 
 def render(
@@ -107,11 +111,14 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-def documented(*kinds: type[errors.EscribaError]) -> dict[int | str, dict[str, Any]]:
+Responses = dict[int | str, dict[str, Any]]
+
+
+def documented(*kinds: type[errors.EscribaError]) -> Responses:
     """OpenAPI's `responses` for the errors that a route foresees."""
-    found: dict[int | str, dict[str, Any]] = {}
+    found: Responses = {}
     for kind in kinds:
-        status = next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+        status = status_of_kind(kind)
         codes = found.get(status, {}).get("description")
         found[status] = {"model": ErrorView, "description": f"{codes}, {kind.code}" if codes else kind.code}
     return found

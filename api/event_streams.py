@@ -10,7 +10,14 @@ from starlette.types import Receive, Scope, Send
 from config import metrics
 from domain.events import Cursor, Event
 
+from api.errors import Responses
+
 PING_SECONDS = 15
+EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
+STREAMED: Responses = {
+    200: {"description": "events, to the end", "content": {"text/event-stream": {"schema": EVENT}}},
+    204: {"description": "nothing is left to tell"},
+}
 HEADERS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from fastapi.responses import Response, StreamingResponse
 
+from api.errors import Responses
 from domain.errors import RangeNotSatisfiable
 from storage.contract import Store
 
@@ -21,6 +22,10 @@ SAFE = {
     "X-Content-Type-Options": "nosniff",
 }
 """An uploaded file is a stranger's: it must not run as a page of ours, whatever a browser takes it for."""
+
+_BYTES = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+SERVED: Responses = {200: {"description": "all of it"} | _BYTES, 206: {"description": "the range"} | _BYTES}
+"""Under the type of the recording, which OpenAPI cannot name."""
 
 
 def parse(wanted: str | None, size: int) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ from api.dialects.socket_conversation import Connections, converse
 from api.dialects.socket_form import SocketForm, SocketIntakeDep
 from api.errors import documented
 from api.schemas import Cancelled
-from domain import errors
+from domain import account_errors, errors
 from domain.lifecycle import JobState
 from services import ending, queueing, reading
 
@@ -35,7 +35,8 @@ ConnectionsDep = Annotated[Connections, Depends(get_connections)]
     "/transcribe-job",
     responses=documented(
         errors.MalformedUpload, errors.MissingFile, errors.Invalid, errors.UnknownModel, errors.UnsupportedLanguage,
-        errors.EmptyMedia, errors.TooLarge, errors.EngineUnavailable, errors.DatabaseUnavailable,
+        errors.EmptyMedia, errors.TooLarge, errors.EngineUnavailable, errors.StorageUnavailable,
+        account_errors.QuotaExceeded,
     ),
     openapi_extra=forms.openapi_body(SocketForm),
 )  # fmt: skip
@@ -63,7 +64,7 @@ def _websocket_url(request: Request, job_id: UUID) -> str:
 @router.get(
     "/job/{job_id}",
     response_model=views.JobView,
-    responses=documented(errors.JobNotFound, errors.DatabaseUnavailable),
+    responses=documented(errors.JobNotFound, errors.StorageUnavailable),
 )
 async def job(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> Response:
     """Where a job stands, and of a completed one the result."""

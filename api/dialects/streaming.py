@@ -16,10 +16,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api import forms
 from api.dependencies import FollowerDep, HubDep, PlatformDep, while_allowed
 from api.errors import documented
-from api.event_streams import LastIdDep, streamed
+from api.event_streams import STREAMED, LastIdDep, streamed
 from api.intake import IntakeDep
 from api.schemas import View
-from domain import errors
+from domain import account_errors, errors
 from domain.access import Caller
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
@@ -68,7 +68,7 @@ class Failed(View):
     status_code=202,
     responses=documented(
         errors.MalformedUpload, errors.MissingFile, errors.Invalid, errors.UnsupportedLanguage, errors.EmptyMedia,
-        errors.TooLarge, errors.DatabaseUnavailable,
+        errors.TooLarge, errors.EngineUnavailable, errors.StorageUnavailable, account_errors.QuotaExceeded,
     ),
     openapi_extra=forms.openapi_body(StreamingForm),
 )  # fmt: skip
@@ -81,7 +81,7 @@ async def submit(intake: IntakeDep) -> Submitted:
 @router.get(
     "/transcribe/{job_id}",
     response_class=EventSourceResponse,
-    responses=documented(errors.JobNotFound, errors.BadTicket),
+    responses=documented(errors.JobNotFound, errors.BadTicket) | STREAMED,
 )
 async def stream(
     request: Request,

@@ -13,7 +13,12 @@ from storage.local import LocalStore
 router = APIRouter(tags=["media"])
 
 
-@router.get("/media/{token}", response_class=Response, responses=documented(errors.BadLink, errors.RangeNotSatisfiable))
+@router.get(
+    "/media/{token}",
+    response_class=Response,
+    responses=ranges.SERVED
+    | documented(errors.BadLink, errors.RangeNotSatisfiable, errors.ObjectNotFound, errors.StorageUnavailable),
+)
 async def media(token: str, platform: PlatformDep, range: Annotated[str | None, Header()] = None) -> Response:  # noqa: A002
     """The recording that a link was made for, in whole or by range."""
     if not isinstance(platform.store, LocalStore):

@@ -11,8 +11,8 @@ from sse_starlette import EventSourceResponse
 
 from api import forms, ranges
 from api.dependencies import BoardDep, CallerDep, FollowerDep, HubDep, PlatformDep, ReaderDep, while_allowed
-from api.errors import documented
-from api.event_streams import Encoder, LastIdDep, streamed
+from api.errors import Responses, documented
+from api.event_streams import STREAMED, Encoder, LastIdDep, streamed
 from api.intake import IntakeDep, KeyDep, accepted
 from api.schemas import (
     Cancelled,
@@ -24,7 +24,7 @@ from api.schemas import (
     JobStatus,
     StreamTicketView,
 )
-from domain import errors, subtitles
+from domain import account_errors, errors, subtitles
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
 from domain.speakers import SpeakerChanges
@@ -37,9 +37,11 @@ router = APIRouter(prefix="/api/transcribe/jobs", tags=["jobs"])
 
 SUBMIT_ERRORS = documented(
     errors.MalformedUpload, errors.MissingFile, errors.UnknownEngine, errors.UnsupportedLanguage,
-    errors.UnsupportedOption, errors.EmptyMedia, errors.TooLarge, errors.EngineUnavailable, errors.DatabaseUnavailable,
-    errors.IdempotencyKeyReused,
+    errors.UnknownModel, errors.UnsupportedOption, errors.EmptyMedia, errors.TooLarge, errors.EngineUnavailable,
+    errors.StorageUnavailable, errors.IdempotencyKeyReused, errors.ContextNotFound, account_errors.QuotaExceeded,
 )  # fmt: skip
+
+UNCHANGED: Responses = {304: {"description": "as `If-None-Match` has it"}}
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -50,6 +52,9 @@ WRITERS: dict[str, tuple[Callable[[Sequence[Segment], Mapping[int, str]], str], 
     "txt": (lambda segments, names: subtitles.to_text(segments, names=names), "text/plain"),
     "srt": (lambda segments, names: subtitles.to_srt(segments, names=names), "application/x-subrip"),
     "vtt": (lambda segments, names: subtitles.to_vtt(segments, names=names), "text/vtt"),
+}
+IN_EVERY_FORMAT: Responses = {
+    200: {"content": {media_type: {"schema": {"type": "string"}} for _, media_type in WRITERS.values()}}
 }
 
 
@@ -80,7 +85,7 @@ async def transcribe_whisperx(intake: IntakeDep) -> JobAccepted:
     return await intake.take(forms.WhisperXForm)
 
 
-@router.get("/engines", response_model=EnginesView, responses=documented(errors.DatabaseUnavailable))
+@router.get("/engines", response_model=EnginesView, responses=UNCHANGED)
 async def engines(_: CallerDep, board: BoardDep, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Which engines there are, what each can do, and whether it can do it now, at most a few seconds old.
 
@@ -131,7 +136,9 @@ async def stream_ticket(job_id: UUID, platform: PlatformDep, caller: ReaderDep) 
 
 
 @router.get(
-    "/stream/{job_id}", response_class=EventSourceResponse, responses=documented(errors.JobNotFound, errors.BadTicket)
+    "/stream/{job_id}",
+    response_class=EventSourceResponse,
+    responses=documented(errors.JobNotFound, errors.BadTicket) | STREAMED,
 )
 async def stream(
     request: Request,
@@ -161,7 +168,7 @@ async def _frames(events: AsyncGenerator[tuple[Event, Cursor | None]]) -> AsyncG
 @router.get(
     "/result/{job_id}",
     response_model=JobResult,
-    responses=documented(errors.JobNotFound, errors.ResultNotReady, errors.DatabaseUnavailable),
+    responses=documented(errors.JobNotFound, errors.ResultNotReady, errors.StorageUnavailable) | IN_EVERY_FORMAT,
 )
 async def result(
     request: Request,
@@ -194,7 +201,7 @@ def _absolute(request: Request, link: str | None) -> str | None:
 
 @router.patch(
     "/result/{job_id}/speakers",
-    responses=documented(errors.JobNotFound, errors.JobHasNoResult, errors.Invalid, errors.DatabaseUnavailable),
+    responses=documented(errors.JobNotFound, errors.JobHasNoResult, errors.Invalid, errors.StorageUnavailable),
 )
 async def edit_speakers(
     request: Request, job_id: UUID, body: SpeakerChanges, platform: PlatformDep, caller: CallerDep
@@ -208,7 +215,8 @@ async def edit_speakers(
 @router.get(
     "/{job_id}/audio",
     response_class=Response,
-    responses=documented(errors.JobNotFound, errors.AudioDeleted, errors.RangeNotSatisfiable),
+    responses=ranges.SERVED
+    | documented(errors.JobNotFound, errors.AudioDeleted, errors.RangeNotSatisfiable, errors.StorageUnavailable),
 )
 async def audio(
     job_id: UUID,
@@ -234,7 +242,7 @@ async def cancel(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> Canc
     status_code=202,
     responses=documented(
         errors.JobNotFound, errors.ResultNotReady, errors.JobHasNoResult, errors.AudioDeleted, errors.Invalid,
-        errors.DatabaseUnavailable,
+        errors.UnsupportedOption, errors.IdempotencyKeyReused, errors.StorageUnavailable, account_errors.QuotaExceeded,
     ),
 )  # fmt: skip
 async def rerun(

@@ -1,0 +1,95 @@
+"""The OpenAPI document against the API: whatever is sent, the answer is one that the document has.
+
+SCHEMATHESIS_EXAMPLES says how many requests an operation gets of each kind; `make fuzz-api` takes many.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.app import create_app
+from config.load import load_settings
+from config.settings import Settings
+from services.platform import Platform
+from tests.api.test_identities import CLOSED
+from tests.support.endpoints import OPEN
+from tests.support.people import administrator, key_of
+
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "1")
+SEED = "20261120"
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "ignored_auth",
+)
+
+
+ALL_SCOPES = ("jobs:read", "jobs:write", "settings", "admin")
+OF_PEOPLE = ("--include-path-regex", "^/users", "--phases", "examples,coverage,fuzzing")
+"""What no key may do. Nothing of it ends the log-in that it is done with."""
+
+
+@pytest.fixture(scope="module")
+def settings(environ: dict[str, str]) -> Settings:
+    said = {"AUTH": "required", "JWT_SECRET_KEY": "a signing key for tests of 32 bytes", "REGISTRATION": "open"}
+    return load_settings(environ | said | OPEN)
+
+
+async def fuzz(url: str, folder: Path, credential: str, *options: str) -> dict[str, Any]:
+    """What schemathesis counted, which is 0 failures; what it says goes to standard output."""
+    report = folder / "report.json"
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", ",".join(CHECKS)),
+        *("--header", f"Authorization: Bearer {credential}", "--max-examples", EXAMPLES, "--seed", SEED),
+        *("--generation-database", "none", "--continue-on-failure", "--no-color"),
+        *("--report", "json", "--report-json-path", str(report), *options),
+    ]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, cwd=folder)
+    sys.stdout.write(done.stdout)
+    assert done.returncode == 0, done.stdout[done.stdout.find("FAILURES") :] + done.stderr
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found
+
+
+async def test_whatever_a_machine_sends_the_answer_is_in_the_document(
+    url: str, client: httpx.AsyncClient, platform: Platform, settings: Settings, tmp_path: Path
+) -> None:
+    key = await key_of(client, await administrator(platform, client), *ALL_SCOPES)
+    found = await fuzz(url, tmp_path, key["Authorization"].removeprefix("Bearer "))
+    paths = create_app(settings).openapi()["paths"]
+    assert found["operations"]["tested"] == sum(len(methods) for methods in paths.values())
+    assert found["test_cases"]["generated"] > 500
+
+
+async def test_whatever_a_person_sends_about_accounts_the_answer_is_in_the_document(
+    url: str, client: httpx.AsyncClient, platform: Platform, tmp_path: Path
+) -> None:
+    admin = await administrator(platform, client)
+    found = await fuzz(url, tmp_path, admin.access, *OF_PEOPLE)
+    assert found["operations"]["tested"] >= 12
+    assert (await client.get("/users/me", headers=admin.headers)).status_code == 200, "else little was tested"
+
+
+def test_every_route_names_what_comes_before_it(settings: Settings) -> None:
+    document = create_app(settings).openapi()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            said = {status: answer.get("description", "") for status, answer in operation["responses"].items()}
+            asks = f"{method.upper()} {path}" in CLOSED
+            assert ("security" in operation) == asks == ("unauthenticated" in said.get("401", "")), path
+            assert "host_not_allowed" in said["403"]
+            assert "503" in said
+            if "requestBody" in operation:
+                assert "body_too_large" in said["413"]
+    assert "HTTPValidationError" not in json.dumps(document)
