@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from db import job_events, jobs, usage
 from db.tables import Job
 from domain.errors import DatabaseUnavailable, EscribaError
@@ -288,6 +290,7 @@ async def fail(platform: Platform, attempt: Attempt, error: EscribaError, *, ret
         else:
             job = await jobs.fail(session, attempt.job_id, attempt.fence, error=details)
             job = job or await jobs.cancel_working(session, attempt.job_id, attempt.fence)
+        await _count_cancelled(session, job, attempt)
     return await _announce(platform, job)
 
 
@@ -295,6 +298,7 @@ async def release(platform: Platform, attempt: Attempt, *, reason: str, delay: t
     """Give the job back, charged to nobody."""
     async with platform.sessions.begin() as session:
         job = await jobs.release(session, attempt.job_id, attempt.fence, message=reason, delay=delay)
+        await _count_cancelled(session, job, attempt)
     if job is not None and job.state == JobState.QUEUED and not delay:
         await platform.queue.ring(job.id, job.dispatch_no)
     return await _announce(platform, job)
@@ -303,7 +307,16 @@ async def release(platform: Platform, attempt: Attempt, *, reason: str, delay: t
 async def cancel(platform: Platform, attempt: Attempt) -> bool:
     async with platform.sessions.begin() as session:
         job = await jobs.cancel_working(session, attempt.job_id, attempt.fence)
+        await _count_cancelled(session, job, attempt)
     return await _announce(platform, job)
+
+
+async def _count_cancelled(session: AsyncSession, job: Job | None, attempt: Attempt) -> None:
+    """What was heard was told as it came, and is used, though the end was never waited for."""
+    if job is None or job.state != JobState.CANCELLED or not job.audio_done or attempt.options.stages:
+        return
+    used = {"owner": job.owner, "profile_id": job.profile_id, "engine": job.engine}
+    await usage.record(session, job.id, **used, audio_seconds=job.audio_done)
 
 
 async def _announce(platform: Platform, job: Job | None) -> bool:

@@ -14,7 +14,7 @@ from db.account_tables import Profile, User
 from domain.access import PERSONAL, Caller
 from domain.account_errors import QuotaExceeded
 from domain.lifecycle import JobOptions
-from services import attempts, submission, usage
+from services import attempts, ending, submission, usage
 from services.platform import Platform
 from tests.support.endpoints import run_sql
 from tests.support.jobs import ME, NOBODY_HEARD, force, make_job
@@ -68,6 +68,19 @@ async def test_what_failed_is_not_counted(platform: Platform, ana: Caller) -> No
     assert attempt is not None
     await attempts.release(platform, attempt, reason="a test")
     assert await usage.lines(platform, ana, since=None) == []
+
+
+async def test_what_was_cancelled_is_counted_as_far_as_it_was_heard(platform: Platform, ana: Caller) -> None:
+    """Its segments were told as they came, so a cancel in the last minute must not make the whole free."""
+    for heard in (0.0, 7.5):
+        job_id = await make_job(platform, owner=ana)
+        attempt = await attempts.claim(platform, job_id, worker="w")
+        assert attempt is not None
+        assert await attempts.note_progress(platform, attempt, stage="transcribe", audio_done=heard, segments=[])
+        await ending.cancel(platform, ana, job_id)
+        assert await attempts.cancel(platform, attempt)
+    (line,) = await usage.lines(platform, ana, since=None)
+    assert (line.jobs, line.audio_seconds) == (1, 7.5)
 
 
 async def test_a_completion_that_is_said_twice_counts_once(platform: Platform, ana: Caller) -> None:
