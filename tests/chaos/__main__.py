@@ -52,15 +52,22 @@ def on_start(bar: Progress) -> runs.OnStart:
     return started
 
 
+def tell(record: Record, what: str) -> None:
+    verdict = "kept" if record.kept else "BROKEN"
+    console.log(f"{record.promise} {verdict} over {record.injected} {what} in {record.seconds:.0f} s")
+
+
 async def run(asked: argparse.Namespace, bar: Progress) -> tuple[list[Record], list[Hunt]]:
     records: list[Record] = []
     hunts: list[Hunt] = []
     if asked.mutant is None:
         campaigns = runs.chosen(asked.scale, asked.promise)
-        async for kind, record in runs.keep(campaigns, asked.scale, seed=asked.seed, on_start=on_start(bar)):
+        async for _, record in runs.keep(campaigns, asked.scale, seed=asked.seed, on_start=on_start(bar)):
             records.append(record)
-            verdict = "kept" if record.kept else "BROKEN"
-            console.log(f"{kind.promise} {verdict} over {record.injected} faults in {record.seconds:.0f} s")
+            tell(record, "faults")
+        async for _, record in runs.try_out(runs.tried(asked.scale, asked.promise), on_start=on_start(bar)):
+            records.append(record)
+            tell(record, "tests")
     wanted = runs.planted(asked.scale, asked.promise)
     for mutant in [each for each in MUTANTS if each.patch == asked.mutant] if asked.mutant else wanted:
         hunts.append(await runs.hunt(mutant, seed=asked.seed, on_start=on_start(bar)))

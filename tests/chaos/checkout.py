@@ -17,6 +17,8 @@ PARTS = (
     *("api", "cli", "config", "db", "domain", "engines", "media", "messaging", "services", "storage", "workers"),
     *("migrations", "alembic.ini"),
 )
+TESTS = ("tests", "pyproject.toml")
+"""What named tests need besides."""
 
 
 class DoesNotApply(Exception):
@@ -24,14 +26,14 @@ class DoesNotApply(Exception):
 
 
 @contextmanager
-def checkout(patch: str | None = None) -> Iterator[Path]:
-    """A copy of the code, with the bug of `tests/mutants/PATCH.patch` in it. Raises DoesNotApply.
+def checkout(patch: str | None = None, *also: str) -> Iterator[Path]:
+    """A copy of the code and `also`, with the bug of `tests/mutants/PATCH.patch` in it. Raises DoesNotApply.
 
     Nobody's edits reach a campaign that runs for an hour.
     """
     with TemporaryDirectory(prefix="escriba-chaos-code-") as folder:
         copy = Path(folder)
-        for part in PARTS:
+        for part in (*PARTS, *also):
             source = ROOT / part
             if source.is_dir():
                 shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""Planted bugs: patches of `tests/mutants`, each with the campaign, and the part of it, that must see it."""
+"""Planted bugs: patches of `tests/mutants`, each with the campaign or the test that must see it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from tests.chaos.poison import Poison
 from tests.chaos.recovery import Recovery, ShippedRecovery
 from tests.chaos.streams import Streams
 from tests.chaos.submissions import Submissions
+from tests.chaos.tested import ADDRESSES, MEDIA, OWNERS, TOKENS, Tested
 from tests.chaos.zombies import Zombies
 
 CAMPAIGNS: tuple[type[Campaign[Any]], ...] = (
@@ -34,11 +35,14 @@ CAMPAIGNS: tuple[type[Campaign[Any]], ...] = (
 @dataclass(frozen=True, slots=True)
 class Mutant:
     patch: str
-    campaign: type[Campaign[Any]]
+    hunter: type[Campaign[Any]] | Tested
     part: str
+    """Of the campaign; or the name of the test."""
     quick: bool = False
     """Whether it is caught within seconds, and so in every test run."""
 
+
+IDENTITIES = "tests/api/test_identities.py"
 
 MUTANTS = (
     Mutant("p1-reply-before-commit", Submissions, "while_the_commit_is_held_up", quick=True),
@@ -53,4 +57,21 @@ MUTANTS = (
     Mutant("p9-told-before-it-is-sent", Announcing, "under_way"),
     Mutant("p10-no-repair", Streams, "all_is_lost"),
     Mutant("p10-snapshot-before-subscribe", Streams, "storm"),
+    Mutant("p11-anybody-s-key", OWNERS, f"{IDENTITIES}::test_of_what_is_another_s_nobody_learns_even_that_it_is_there"),
+    Mutant(
+        "p11-no-owner-in-the-query",
+        OWNERS,
+        f"{IDENTITIES}::test_postgresql_hides_what_is_another_s_where_our_queries_would_not",
+    ),
+    Mutant("p11-no-row-security", OWNERS, "tests/db/test_row_security.py"),
+    Mutant(
+        "p12-any-format", MEDIA, "tests/media/test_hostile.py::test_each_whitelist_alone_stops_every_attack", quick=True
+    ),
+    Mutant(
+        "p13-check-then-resolve-again",
+        ADDRESSES,
+        "tests/messaging/test_webhook_sender.py::test_a_name_is_resolved_once_for_a_connection",
+        quick=True,
+    ),
+    Mutant("p14-algorithm-of-the-header", TOKENS, "tests/api/accounts/test_tokens.py::test_no_forged_token_is_taken"),
 )
