@@ -40,6 +40,7 @@ BENCHES = (
     Bench("upload", ("G5", "G6"), "Uploads of 100 MB", 170),
     Bench("first_event", ("G8",), "From the 202 to the first events", 150),
     Bench("followers", ("G9",), "Clients that follow a job", 120),
+    Bench("socket_echo", ("G10",), "Messages over a WebSocket", 20),
     Bench("warm_model", ("G12",), "A model that stays loaded", 30),
     Bench("overlap", ("G13",), "Decoding while the engine works", 40),
     Bench("transcript", ("G16",), "A transcript of 100,000 words", 40),

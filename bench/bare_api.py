@@ -3,7 +3,8 @@
     DATABASE_URL=… REDIS_URL=… python -m bench.bare_api --fd N
 
 `POST /insert` reads the body and inserts a row. `GET /result?file=…` answers a result through its model, as FastAPI
-does it. `GET /events` gives every client what is published on one channel, from one subscription.
+does it. `GET /events` gives every client what is published on one channel, from one subscription. The WebSocket `/echo`
+sends back what it is sent.
 """
 
 import argparse
@@ -24,6 +25,8 @@ import uvicorn
 from fastapi import FastAPI, Query, Request
 from redis.asyncio import Redis
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from api.schemas import JobResult
 from bench.plugin import ROOT
@@ -108,6 +111,15 @@ async def result(file: Annotated[Path, Query()]) -> Any:
 @app.get("/events")
 async def events(request: Request) -> EventSourceResponse:
     return EventSourceResponse(request.app.state.broadcast.follow())
+
+
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for said in websocket.iter_text():
+        await websocket.send_text(said)
+
+
+app.router.routes.append(WebSocketRoute("/echo", echo))  # past FastAPI
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ which everybody on the machine can read.
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -119,11 +120,10 @@ def reset_password(email: str) -> None:
 
 
 def read_password() -> str:
-    stdin = click.get_text_stream("stdin")
-    if stdin.isatty():
+    if sys.stdin.isatty():
         said = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
-        said = stdin.readline().removesuffix("\n")
+        said = sys.stdin.readline().removesuffix("\n")
     return _checked(NewPassword, said, "the password: ")
 
 

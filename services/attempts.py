@@ -315,8 +315,14 @@ async def _count_cancelled(session: AsyncSession, job: Job | None, attempt: Atte
     """What was heard was told as it came, and is used, though the end was never waited for."""
     if job is None or job.state != JobState.CANCELLED or not job.audio_done or attempt.options.stages:
         return
-    used = {"owner": job.owner, "profile_id": job.profile_id, "engine": job.engine}
-    await usage.record(session, job.id, **used, audio_seconds=job.audio_done)
+    await usage.record(
+        session,
+        job.id,
+        owner=job.owner,
+        profile_id=job.profile_id,
+        engine=job.engine,
+        audio_seconds=job.audio_done,
+    )
 
 
 async def _announce(platform: Platform, job: Job | None) -> bool:
