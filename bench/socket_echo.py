@@ -4,7 +4,8 @@
 
 One client of each, in turns, sends a `ping` as a client of `/ws/transcription/{job_id}` does, and the next once the
 answer is there; the echo gets the same text. Ours is parsed, checked against the job that is followed, and answered
-with a time; whether the log-in is good is looked at beside it. 2,000 frames a side.
+with a time; whether the log-in is good is looked at beside it. Nothing is compressed, as a text that is always the same
+would cost the echo nothing. 2,000 frames a side.
 """
 
 import asyncio
@@ -54,7 +55,7 @@ async def _ours(platform: Running) -> AsyncIterator[Echo]:
     job_id = answer.json()["job_id"]
     host, port = platform.address
     address = f"ws://{host}:{port}/ws/transcription/{job_id}"
-    async with connect(address, additional_headers=headers, proxy=None) as socket:
+    async with connect(address, additional_headers=headers, compression=None, proxy=None) as socket:
         for _ in ("connected", "progress"):  # it waits in line, and says so once
             await socket.recv()
         yield Echo(socket, json.dumps({"type": "ping", "job_id": job_id}))
@@ -62,7 +63,10 @@ async def _ours(platform: Running) -> AsyncIterator[Echo]:
 
 @asynccontextmanager
 async def _anchor(platform: Running, said: str) -> AsyncIterator[Echo]:
-    async with bare_api.beside(platform) as (host, port), connect(f"ws://{host}:{port}/echo", proxy=None) as socket:
+    async with (
+        bare_api.beside(platform) as (host, port),
+        connect(f"ws://{host}:{port}/echo", compression=None, proxy=None) as socket,
+    ):
         yield Echo(socket, said)
 
 

@@ -1,12 +1,16 @@
 """Passwords, slowly: argon2id in threads of its own, so that log-ins cannot take the processor from everything else."""
 
 import asyncio
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
 AT_ONCE = 2
+
+LEAST_URGENT = 19
 
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 """OWASP's least: 19 MiB, two passes (Password Storage Cheat Sheet)."""
@@ -17,7 +21,7 @@ NOBODY = HASHER.hash("nobody has this password")
 
 class Passwords:
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="passwords")
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="passwords", initializer=_step_back)
 
     async def hashed(self, password: str) -> str:
         return await asyncio.get_running_loop().run_in_executor(self._threads, HASHER.hash, password)
@@ -28,6 +32,12 @@ class Passwords:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _step_back() -> None:
+    """Linux has a priority for every thread: those who log in at once wait for one another, and nobody for them."""
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, min(LEAST_URGENT, os.getpriority(os.PRIO_PROCESS, thread) + 10))
 
 
 def _fits(password: str, password_hash: str | None) -> bool:
