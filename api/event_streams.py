@@ -7,10 +7,9 @@ from fastapi import Depends, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
+from api.errors import Responses
 from config import metrics
 from domain.events import Cursor, Event
-
-from api.errors import Responses
 
 PING_SECONDS = 15
 EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
