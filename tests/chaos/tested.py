@@ -66,7 +66,7 @@ async def run(promise: Tested, code: Path, *tests: str) -> Record:
     record, began = Record(promise.promise, promise.title, promise.fault), monotonic()
     with TemporaryDirectory(prefix="escriba-chaos-tests-") as folder:
         report = Path(folder) / "report.xml"
-        options = ("-q", "-p", "no:cacheprovider", f"--junitxml={report}")
+        options = ("-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={report}")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pytest", *options, *(tests or promise.tests)),
             cwd=code,
