@@ -36,8 +36,12 @@ CHECKS = (
 
 
 ALL_SCOPES = ("jobs:read", "jobs:write", "settings", "admin")
-OF_PEOPLE = ("--include-path-regex", "^/users", "--phases", "examples,coverage,fuzzing")
-"""What no key may do. Nothing of it ends the log-in that it is done with."""
+CHANGES_USERS = "/users/{user_id}"
+OF_PEOPLE = (
+    *("--include-path-regex", "^/users", "--exclude-path", CHANGES_USERS),
+    *("--phases", "examples,coverage,fuzzing"),
+)
+"""What no key may do; without what would find out who sends all this, and disable them."""
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +86,8 @@ async def test_whatever_a_person_sends_about_accounts_the_answer_is_in_the_docum
 ) -> None:
     admin = await administrator(platform, client)
     found = await fuzz(url, tmp_path, admin.access, *OF_PEOPLE)
-    assert found["operations"]["tested"] == len(
-        [path for path, *_ in operations(settings) if path.startswith("/users")]
-    )
+    about = [path for path, *_ in operations(settings) if path.startswith("/users") and path != CHANGES_USERS]
+    assert found["operations"]["tested"] == len(about)
     assert (await client.get("/users/me", headers=admin.headers)).status_code == 200, "else little was tested"
 
 
