@@ -82,7 +82,7 @@ async def test_a_completed_job_is_measured_from_its_submission_on(platform: Plat
     assert grown("job_seconds_sum", engine="good") > grown("job_wait_seconds_sum", engine="good")
     assert grown("audio_seconds_total", engine="good") == pytest.approx(2.0)
     assert grown("real_time_factor_count", engine="good") == 1
-    assert grown("real_time_factor_sum", engine="good") >= 0.005
+    assert grown("real_time_factor_sum", engine="good") > 0
     assert {stage: grown("stage_seconds_count", stage=stage) for stage in ("fetch", "decode", "hear", "save")} == {
         "fetch": 1, "decode": 1, "hear": 1, "save": 1,
     }  # fmt: skip
