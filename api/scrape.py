@@ -71,8 +71,8 @@ def _of(found: Vitals) -> Iterator[Metric]:
 
 def _of_jobs(found: Vitals) -> Iterator[Metric]:
     by_engine = {
-        "queue_jobs": ("Jobs that could begin now", "due"),
-        "queue_later_jobs": ("Jobs that wait for their next try", "later"),
+        "queue_jobs": ("Jobs that wait", "waiting"),
+        "queue_later_jobs": ("Those of them that may not begin yet", "later"),
         "queue_oldest_seconds": ("How long the first job that could begin has waited", "oldest_due_seconds"),
         "processing_jobs": ("Jobs that a worker holds", "processing"),
         "lost_jobs": ("Jobs whose worker has gone silent, until others get them", "lost"),
@@ -80,6 +80,7 @@ def _of_jobs(found: Vitals) -> Iterator[Metric]:
     }
     for name, (what, field) in by_engine.items():
         yield _gauge(name, what, ("engine",), (((line.engine,), getattr(line, field)) for line in found.lines))
+    yield _gauge("pending_jobs", "Recordings that nobody has asked to be run", (), [((), found.pending)])
     lately = f"Jobs that ended within the last {LATELY.total_seconds() / 60:.0f} minutes"
     yield _gauge("jobs_ended_lately", lately, ("state",), (((state,), count) for state, count in found.ended.items()))
 

@@ -55,8 +55,10 @@ STREAMS_OPEN = Gauge(
     multiprocess_mode="livesum",
 )
 
-WAIT_SECONDS = histogram("job_wait_seconds", "From submission to the first attempt", "engine", buckets=LONG)
-JOB_SECONDS = histogram("job_seconds", "From submission to the transcript", "engine", buckets=LONG)
+WAIT_SECONDS = histogram("job_wait_seconds", "From when a job could begin to its first attempt", "engine", buckets=LONG)
+JOB_SECONDS = histogram(
+    "job_seconds", "The same, to its transcript; less the first wait where it was tried again", "engine", buckets=LONG
+)
 ATTEMPTS = counter("attempts", "Attempts that ended", "engine", "outcome")
 FAILURES = counter("attempt_failures", "Attempts that failed, by the code of the error", "code")
 STAGE_SECONDS = histogram("stage_seconds", "Stages of attempts that came to their end", "stage", buckets=LONG)

@@ -26,9 +26,9 @@ class Line:
     """The jobs under way that asked for one engine."""
 
     engine: str
-    due: int
+    waiting: int
     later: int
-    """Waiting for their next try."""
+    """Of those that wait, the ones that may not begin yet: behind a failure, or as no worker can reach their engine."""
     processing: int
     oldest_due_seconds: float
     """For how long the first of those that are due has been; 0 where none is."""
@@ -56,7 +56,7 @@ async def lines(session: AsyncSession, known: Sequence[str]) -> list[Line]:
     statement = (
         select(
             engine,
-            func.count().filter(due),
+            func.count().filter(WAITS),
             func.count().filter(WAITS, Job.run_at > func.now()),
             func.count().filter(RUNS),
             _age(func.min(Job.run_at).filter(due)),
@@ -67,6 +67,11 @@ async def lines(session: AsyncSession, known: Sequence[str]) -> list[Line]:
         .group_by(engine)
     )
     return [Line(*row) for row in await session.execute(statement)]
+
+
+async def pending(session: AsyncSession) -> int:
+    """How many recordings there are that nobody has asked to be run."""
+    return await session.scalar(select(func.count()).where(Job.state == JobState.PENDING)) or 0
 
 
 async def ended(session: AsyncSession, *, within: timedelta) -> dict[JobState, int]:

@@ -49,7 +49,7 @@ class Attempt:
     options: JobOptions
     source_key: str
     waited: float
-    """Seconds from the submission to this claim, by PostgreSQL's clock."""
+    """Seconds since the job could begin or, where it was begun before, since then; by PostgreSQL's clock."""
 
     def is_tried_again(self, *, retryable: bool) -> bool:
         """Whether another try follows a failure that the same call may survive later."""
@@ -108,7 +108,7 @@ async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | N
         max_retries=job.max_retries,
         options=JobOptions.model_validate(job.engine_params),
         source_key=job.source_key,
-        waited=(job.updated_at - job.created_at).total_seconds(),
+        waited=(job.updated_at - (job.run_at if job.fence == 1 else job.started_at or job.run_at)).total_seconds(),
     )
 
 

@@ -21,6 +21,8 @@ class Vitals:
     engines: Overview
     lines: tuple[Line, ...]
     """By engine, for all that there are; and one for names that no engine has any more, where jobs asked for them."""
+    pending: int
+    """Recordings that wait to be run."""
     ended: dict[JobState, int]
     """Within LATELY."""
     backlog: Backlog
@@ -37,6 +39,7 @@ async def look(platform: Platform) -> Vitals:
         return Vitals(
             engines=engines,
             lines=tuple({**quiet, **found}.values()),
+            pending=await vitals.pending(session),
             ended=await vitals.ended(session, within=LATELY),
             backlog=await vitals.backlog(session),
             webhooks=await vitals.endpoints(session),

@@ -13,13 +13,14 @@ from api.scrape import Scrape
 from config.load import load_settings
 from domain.capabilities import EngineReport
 from domain.errors import NoAudio
+from domain.lifecycle import JobState
 from services import attempts, engine_reports
 from services.platform import Platform
 from tests.api.conftest import JOBS, serving
 from tests.support.audio import tone
 from tests.support.endpoints import endpoint, having, run_sql
-from tests.support.jobs import NOBODY_HEARD, claimed, force, make_job
-from tests.support.people import key_of, person
+from tests.support.jobs import NOBODY_HEARD, claimed, force, in_state, make_job
+from tests.support.people import administrator, key_of, person
 from tests.support.receiver import Receiver
 from tests.support.waiting import eventually
 
@@ -67,10 +68,16 @@ async def test_the_line_is_told_by_engine_and_how_long_its_first_has_waited(
     await force(platform, f"UPDATE transcript_jobs SET run_at = now() + interval '1 h' WHERE id = '{later}'")
     now = await look()
     of_english = ("english",)
-    assert now["escriba_queue_jobs", of_english] - before["escriba_queue_jobs", of_english] == 2
+    assert now["escriba_queue_jobs", of_english] - before["escriba_queue_jobs", of_english] == 3
     assert now["escriba_queue_later_jobs", of_english] - before["escriba_queue_later_jobs", of_english] == 1
     assert 70 <= now["escriba_queue_oldest_seconds", of_english] < 600
     assert now["escriba_queue_oldest_seconds", ("scripted",)] == 0
+
+
+async def test_recordings_that_wait_to_be_run_are_told(platform: Platform, look: Look) -> None:
+    job_id = await in_state(platform, JobState.PENDING)
+    assert (await look())["escriba_pending_jobs", ()] == 1
+    await force(platform, f"DELETE FROM transcript_jobs WHERE id = '{job_id}'")
 
 
 async def test_workers_that_have_gone_silent_show_in_their_jobs(platform: Platform, look: Look) -> None:
@@ -232,7 +239,7 @@ async def test_whoever_is_neither_scraper_nor_administrator_sees_nothing(
     headers = {"Authorization": f"Bearer {credential}"} if credential else {}
     async with serving(settings) as url, httpx.AsyncClient(base_url=url) as client:
         assert (await client.get("/metrics", headers=headers)).status_code == 401
-        admin, anybody = await person(client), await person(client)
+        admin, anybody = await administrator(platform, client), await person(client)
         assert (await client.get("/metrics", headers=admin.headers)).status_code == 200
         assert (await client.get("/metrics", headers=anybody.headers)).status_code == 403
         machine = await key_of(client, admin, "jobs:read")

@@ -73,9 +73,9 @@ async def has_a_bug(_: Path, hearing: Hearing) -> AsyncIterator[Heard]:
     yield Segment(start=0, end=hearing.audio_seconds, text="never")
 
 
-async def test_a_completed_job_is_measured_from_its_submission_on(platform: Platform) -> None:
+async def test_a_completed_job_is_measured_from_when_it_could_begin(platform: Platform) -> None:
     job_id, grown = await make_job(platform, content=tone(2.0)), Grown()
-    await force(platform, f"UPDATE transcript_jobs SET created_at = now() - interval '100 s' WHERE id = '{job_id}'")
+    await force(platform, f"UPDATE transcript_jobs SET run_at = now() - interval '100 s' WHERE id = '{job_id}'")
     await run(platform, job_id, heard_in_full, "good")
     assert grown("attempts_total", engine="good", outcome="completed") == 1
     assert grown("job_wait_seconds_sum", engine="good") >= 100
