@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 
 from api.answers import Shared
 from config import metrics
-from domain.errors import DatabaseUnavailable
+from domain.errors import DatabaseUnavailable, RowsUnguarded
 from services import vitals
 from services.platform import Platform
 from services.vitals import LATELY, Vitals
@@ -35,9 +35,9 @@ class Scrape:
     async def _make(self) -> bytes:
         try:
             standing = list(_of(await vitals.look(self._platform)))
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, RowsUnguarded):
             standing = []
-        standing.append(_gauge("database_up", "Whether PostgreSQL answers this process", (), [((), bool(standing))]))
+        standing.append(_gauge("database_up", "Whether PostgreSQL serves this process", (), [((), bool(standing))]))
         # In a thread, as to add up what many processes have measured takes some milliseconds.
         return await asyncio.to_thread(_render, standing, self._platform.settings.storage.root)
 
