@@ -1,9 +1,13 @@
 """`escriba users`, as whoever runs the machine types it."""
 
 import asyncio
+import fcntl
 import os
+import pty
 import subprocess
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -89,6 +93,43 @@ async def test_the_first_administrator_is_made_on_the_machine(
     found = await me(client, email)
     assert found["is_admin"]
     assert [profile["name"] for profile in found["profiles"]] == ["default"]
+
+
+async def test_at_a_terminal_the_password_is_asked_for_twice_and_not_shown(
+    client: httpx.AsyncClient, environ: dict[str, str], email: str
+) -> None:
+    shown = await asyncio.to_thread(typed, environ | {"PATH": os.environ["PATH"]}, ["add", email])
+    assert PASSWORD not in shown
+    assert "can log in" in shown
+    await me(client, email)
+
+
+def typed(environment: dict[str, str], arguments: list[str]) -> str:
+    """What a terminal shows of somebody who types the password wherever they are asked for something."""
+    ours, theirs = pty.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [ESCRIBA, "users", *arguments],
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=take_terminal,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # EIO: everybody there has closed it
+        while piece := os.read(ours, 1024):
+            shown += piece
+            if shown.endswith(b": "):
+                os.write(ours, f"{PASSWORD}\n".encode())
+    os.close(ours)
+    assert process.wait(60) == 0, shown
+    return shown.decode()
 
 
 async def test_an_invitation_is_good_for_an_account_of_somebodys_own(
