@@ -14,7 +14,7 @@ from api.dialects.socket_conversation import Connections
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
 from api.observing import Observed
-from api.routes import accounts, contexts, health, media, metrics, transcribe_jobs, webhooks
+from api.routes import accounts, contexts, health, media, metrics, subtitles, transcribe_jobs, webhooks
 from api.schemas import EnginesView
 from api.scrape import Scrape
 from config.settings import Settings
@@ -86,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         response_model=EnginesView,
         responses=transcribe_jobs.UNCHANGED,
     )
+    app.include_router(subtitles.router)
     app.include_router(accounts.router)
     app.include_router(contexts.router)
     app.include_router(webhooks.router)

@@ -53,7 +53,7 @@ class Intake:
             approved = await self._check_early(kind, form.before_file)
         kept = await submission.keep(self._platform, self._caller, form.media())
         metrics.UPLOADED_BYTES.labels(template_of(self._request.scope)).inc(kept.stored.size_bytes)
-        try:
+        async with submission.discarding(self._platform, self._caller, kept):
             receipt = await submission.submit(
                 self._platform,
                 self._caller,
@@ -63,10 +63,6 @@ class Intake:
                 key=self._key,
                 approved=approved,
             )
-        except errors.EscribaError as error:
-            if not isinstance(error, errors.DatabaseUnavailable):  # then the row may be there, and need its recording
-                await submission.discard(self._platform, self._caller, kept)
-            raise
         telemetry.note(job_id=str(receipt.job_id))
         traces.link(receipt.job_id)
         return accepted(receipt, self._response)

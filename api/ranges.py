@@ -55,14 +55,15 @@ async def serve(
 ) -> Response:
     part = parse(wanted, size)
     start, length = part or (0, size)
-    headers = {**SAFE, "Content-Length": str(length), "Content-Disposition": _disposition(filename)}
+    headers = {**SAFE, "Content-Length": str(length), "Content-Disposition": attachment(filename)}
     if part is not None:
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{size}"
     body = _read(store, key, start, length)
     return StreamingResponse(body, 206 if part else 200, headers=headers, media_type=content_type)
 
 
-def _disposition(filename: str | None) -> str:
+def attachment(filename: str | None) -> str:
+    """The value of Content-Disposition (RFC 6266), whatever is in the name."""
     return "attachment" if filename is None else f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
 
 

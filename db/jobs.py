@@ -31,6 +31,7 @@ from db.moves import (
     tell,
 )
 from db.tables import Job, JobEvent, Segment, SpeakerEdits, Transcript
+from db.video_tables import Run, Video
 from domain.lifecycle import MAX_CRASHES, WORKER_CRASHED, JobState
 
 Rows = Sequence[tuple[int, dict[str, Any]]]
@@ -294,6 +295,8 @@ async def purge(session: AsyncSession, job_id: UUID, *, owner: str | None) -> Jo
         await session.execute(delete(Segment).where(Segment.job_id == job_id))
         await session.execute(delete(SpeakerEdits).where(SpeakerEdits.job_id == job_id))
         await session.execute(delete(JobEvent).where(JobEvent.job_id == job_id))
+        await session.execute(delete(Run).where(or_(Run.job_id == job_id, Run.heard_by == job_id)))
+        await session.execute(delete(Video).where(Video.job_id == job_id))
         await outbox.owe(session, job)
         await outbox.forget_job(session, job_id)
         scrubbed = {"filename": None, "session_id": None, "language": None, "updated_at": func.now()}

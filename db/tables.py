@@ -67,6 +67,7 @@ class Job(Base):
         Index("transcript_jobs_waiting", "run_at", "id", postgresql_where=text("state = 'queued'")),
         Index("transcript_jobs_working", "lease_until", postgresql_where=text("state = 'processing'")),
         Index("transcript_jobs_pending", "created_at", postgresql_where=text("state = 'pending'")),
+        Index("transcript_jobs_children", "parent_job_id", postgresql_where=text("parent_job_id IS NOT NULL")),
         Index("transcript_jobs_listed", "owner", text("created_at DESC"), text("id DESC")),
         Index(
             "transcript_jobs_with_audio",

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from domain.errors import Invalid
 from domain.transcript import Value
 
 SpeakerStyle = Literal["name", "dash", "colour", "none"]
@@ -60,3 +61,10 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
     }
 )
 """By name, as callers choose them."""
+
+
+def profile_named(name: str) -> Profile:
+    """Raises Invalid."""
+    if name not in PROFILES:
+        raise Invalid(f"there is no profile {name!r}; choose one of {', '.join(PROFILES)}", field="profile")
+    return PROFILES[name]

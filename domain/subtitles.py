@@ -3,20 +3,32 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Literal
 
 from domain.cues import NO_NAMES, Cue, is_dialogue, speaker_name, to_cues
 from domain.profiles import DEFAULT_PROFILE, Profile
 from domain.transcript import Segment, join_text
 
+Format = Literal["srt", "vtt", "ass"]
+
+
+def shown_in(kind: Format, profile: Profile) -> Profile:
+    """The profile as a format can keep it: in SubRip colours are names, in WebVTT speakers are voice spans."""
+    if kind == "vtt":
+        return profile.model_copy(update={"speaker_style": "none"})
+    if kind == "srt" and profile.speaker_style == "colour":
+        return profile.model_copy(update={"speaker_style": "name"})
+    return profile
+
 
 def to_srt(segments: Iterable[Segment], profile: Profile = DEFAULT_PROFILE, names: Mapping[int, str] = NO_NAMES) -> str:
     """SubRip. It has no colours, so that a profile which asks for them gets names."""
-    return write_srt(to_cues(segments, _without_colours(profile), names))
+    return write_srt(to_cues(segments, shown_in("srt", profile), names))
 
 
 def to_vtt(segments: Iterable[Segment], profile: Profile = DEFAULT_PROFILE, names: Mapping[int, str] = NO_NAMES) -> str:
     """WebVTT (W3C, 4 April 2019). Speakers are voice spans, so the profile's `speaker_style` does not apply."""
-    return write_vtt(to_cues(segments, profile.model_copy(update={"speaker_style": "none"}), names))
+    return write_vtt(to_cues(segments, shown_in("vtt", profile), names))
 
 
 def to_ass(segments: Iterable[Segment], profile: Profile = DEFAULT_PROFILE, names: Mapping[int, str] = NO_NAMES) -> str:
@@ -32,10 +44,6 @@ def to_text(segments: Iterable[Segment], names: Mapping[int, str] = NO_NAMES) ->
     turns = groupby(heard, key=lambda segment: segment.speaker_tag)
     paragraphs = ((speaker_name(tag, names), join_text(segment.text for segment in turn)) for tag, turn in turns)
     return "\n".join(f"{name}: {text}\n" if name else f"{text}\n" for name, text in paragraphs)
-
-
-def _without_colours(profile: Profile) -> Profile:
-    return profile.model_copy(update={"speaker_style": "name"}) if profile.speaker_style == "colour" else profile
 
 
 # SubRip

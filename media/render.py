@@ -20,7 +20,7 @@ from domain.cues import Cue
 from domain.errors import BadMedia, MediaOutOfLimits, NoAudio, Unavailable
 from domain.profiles import DEFAULT_PROFILE, Profile
 from domain.subtitles import WORD_JOINER, Look, write_ass, write_srt
-from domain.transcript import Notice
+from domain.videos import Rendered
 from media import ffmpeg, fonts, sandbox
 from media.decode import AUDIO_CODECS, MOST_STREAMS
 from media.ffmpeg_log import FfmpegLog
@@ -84,16 +84,6 @@ class Captions:
     seconds: float
     language: str | None = None
     profile: Profile = DEFAULT_PROFILE
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """`notices` may hold `font_missing`."""
-
-    seconds: float
-    width: int
-    height: int
-    notices: tuple[Notice, ...] = ()
 
 
 async def mux(

@@ -9,8 +9,11 @@ from sqlalchemy.pool import NullPool
 
 from config.load import load_section
 from config.settings import DatabaseSettings
-from db import account_tables
+from db import account_tables, video_tables
 from db.session import async_url
+
+METADATA = account_tables.Base.metadata
+assert METADATA is video_tables.Base.metadata, "modules of tables share one Base; each has to be imported"
 
 LOCK = 7_246_352
 """An arbitrary number: two migrations at once take turns."""
@@ -25,7 +28,7 @@ def _url() -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=account_tables.Base.metadata, compare_server_default=True)
+    context.configure(connection=connection, target_metadata=METADATA, compare_server_default=True)
     with context.begin_transaction():
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         connection.exec_driver_sql("SET LOCAL escriba.owner = '*'")  # every row, of tables that hide others' (0009)
@@ -41,7 +44,7 @@ async def _run() -> None:
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", target_metadata=account_tables.Base.metadata, literal_binds=True)
+    context.configure(dialect_name="postgresql", target_metadata=METADATA, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 else:

@@ -8,12 +8,12 @@ from pydantic import Field
 from db.tables import Job
 from domain.access import Caller
 from domain.capabilities import DIARIZE_STAGE, TRANSCRIBE_STAGE, EngineReport
-from domain.errors import AudioDeleted, DatabaseUnavailable, EscribaError, Invalid, ObjectNotFound, UnknownEngine
+from domain.errors import AudioDeleted, Invalid, UnknownEngine
 from domain.lifecycle import JobOptions
 from domain.transcript import StageReached, TermsUsed, Transcript, Value
 from services import engine_reports, once, reading, stages, submission, transcripts
 from services.platform import Platform
-from services.submission import LONGEST_KEPT_SECONDS, Kept, Receipt, Submission
+from services.submission import LONGEST_KEPT_SECONDS, Receipt, Submission
 
 OF_SPEAKERS = frozenset({"diarization_unavailable", "diarization_failed", "stages_failed"})
 """Warnings of a transcript that a rerun may put right."""
@@ -55,17 +55,12 @@ async def rerun(
         delete_after_seconds=wish.delete_after_seconds or parent.delete_after_seconds,
     )
     await submission.check(platform, caller, wanted)
-    kept = await _copy_recording(platform, caller, parent.source_key)
-    try:
+    kept = await submission.keep_copy(platform, caller, parent.source_key)
+    async with submission.discarding(platform, caller, kept):
         await stages.give(platform, caller.owner, kept.job_id, text)
         return await submission.submit(
             platform, caller, wanted, kept, filename=found.filename, parent=job_id, key=key, request=request
         )
-    except EscribaError as error:
-        if isinstance(error, DatabaseUnavailable):  # then the row may be there, and need them
-            raise
-        await submission.discard(platform, caller, kept)
-        raise
 
 
 def _stages_of(engine: str, reports: Mapping[str, EngineReport]) -> tuple[str, ...]:
@@ -134,11 +129,3 @@ def _without_speakers(transcript: Transcript, stage: str) -> StageReached:
         terms=vocabulary and TermsUsed(used=vocabulary.used, left_out=vocabulary.left_out),
         notices=tuple(notice for notice in transcript.warnings if notice.code not in OF_SPEAKERS),
     )
-
-
-async def _copy_recording(platform: Platform, caller: Caller, key: str) -> Kept:
-    try:
-        async with platform.store.open(key) as media:
-            return await submission.keep(platform, caller, media)
-    except ObjectNotFound:
-        raise AudioDeleted from None

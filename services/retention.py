@@ -1,10 +1,12 @@
-"""What is deleted when. Recordings go a while after their job has ended, and kept stages with them, never before."""
+"""What is deleted when. Recordings go a while after their job has ended, never before, and with them what is made of
+them: kept stages, videos.
+"""
 
 import logging
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from db import erasures, sweeps
+from db import erasures, sweeps, videos
 from services import ending
 from services.platform import Platform
 from storage import layout
@@ -51,9 +53,11 @@ async def delete_expired_audio(platform: Platform) -> int:
     for job in expired:  # in no transaction, as a store may take its time; a rerun that comes now finds it deleted
         if job.source_key is not None:
             await ending.delete_objects(platform, layout.stages_prefix(job.owner, job.id))
+            await ending.delete_objects(platform, layout.videos_prefix(job.owner, job.id))
             await platform.store.delete(job.source_key)
     async with platform.sessions.begin() as session:
         await sweeps.note_audio_deleted(session, [job.id for job in expired])
+        await videos.note_deleted(session, [job.id for job in expired])
     return len(expired)
 
 
@@ -77,7 +81,7 @@ async def delete_orphans(platform: Platform) -> int:
 async def _delete_unused(platform: Platform, candidates: list[ListedObject]) -> int:
     job_ids = {job_id for found in candidates if (job_id := layout.job_of(found.key)) is not None}
     async with platform.sessions.begin() as session:
-        used = await sweeps.keys_in_use(session, job_ids)
+        used = await sweeps.keys_in_use(session, job_ids) | await videos.keys_in_use(session, job_ids)
         staged = await sweeps.with_stages(session, job_ids)
     unused = [found.key for found in candidates if _unused(found.key, used, staged)]
     for key in unused:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 from uuid import UUID, uuid4
@@ -12,7 +13,15 @@ from db import job_events, jobs
 from db.tables import Job, Transcript
 from domain.access import Caller
 from domain.capabilities import AUTO
-from domain.errors import EmptyMedia, EngineUnavailable, Invalid
+from domain.errors import (
+    AudioDeleted,
+    DatabaseUnavailable,
+    EmptyMedia,
+    EngineUnavailable,
+    EscribaError,
+    Invalid,
+    ObjectNotFound,
+)
 from domain.lifecycle import JobOptions, JobState
 from services import contexts, ending, engine_reports, once, usage
 from services.platform import Platform
@@ -129,9 +138,32 @@ async def keep(platform: Platform, caller: Caller, media: AsyncIterator[bytes]) 
     return Kept(job_id, stored)
 
 
+async def keep_copy(platform: Platform, caller: Caller, source_key: str) -> Kept:
+    """Store the recording of another job for a new one, so that either can be erased without the other.
+
+    Raises AudioDeleted.
+    """
+    try:
+        async with platform.store.open(source_key) as media:
+            return await keep(platform, caller, media)
+    except ObjectNotFound:
+        raise AudioDeleted from None
+
+
 async def discard(platform: Platform, caller: Caller, kept: Kept) -> None:
     """Forget what was stored for a job that will not be."""
     await ending.delete_objects(platform, layout.job_prefix(caller.owner, kept.job_id))
+
+
+@asynccontextmanager
+async def discarding(platform: Platform, caller: Caller, kept: Kept) -> AsyncIterator[None]:
+    """Within this, an error discards what was stored; but not where the database is away, as the row may be there."""
+    try:
+        yield
+    except EscribaError as error:
+        if not isinstance(error, DatabaseUnavailable):
+            await discard(platform, caller, kept)
+        raise
 
 
 async def submit(

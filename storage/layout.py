@@ -27,6 +27,15 @@ def result_beside(text_key: str) -> str:
     return f"{text_key.removesuffix('.txt')}.json.zst"
 
 
+def video(owner: str, job_id: UUID, video_id: UUID, fence: int) -> str:
+    """The fence is in the key, as of a result."""
+    return f"{videos_prefix(owner, job_id)}{video_id}/{fence}.mp4"
+
+
+def videos_prefix(owner: str, job_id: UUID) -> str:
+    return f"{job_prefix(owner, job_id)}video/"
+
+
 def stage(owner: str, job_id: UUID, stage: str, fence: int) -> str:
     """What a try reached after a stage; fence 0: given by the job that this one goes on from."""
     return f"{stages_prefix(owner, job_id)}{stage}/{fence}.json.zst"

@@ -21,6 +21,7 @@ from workers import schedule
 from workers.attendance import Attendance
 from workers.process import at_work, stop_on_signals
 from workers.relay import Relay, Timed
+from workers.studio import Studio
 from workers.tasks import transcribe
 
 log = logging.getLogger(__name__)
@@ -53,11 +54,13 @@ async def _serve(
     attendance = Attendance(platform, registry, worker=worker)
     reporter = schedule.Reporter(platform, registry, worker=worker)
     relay = Relay(platform, Timed(WebhookSender(platform.settings.webhooks), "webhook"))
+    studio = Studio(platform, worker=worker)
     duties: list[Coroutine[Any, Any, None]] = [
         _listen(platform, attendance, stop),
         schedule.Sweeper(platform, worker=worker).run(),
         reporter.run(),
         relay.run(),
+        studio.run(),
         _say_ready(reporter, ready_fd),
     ]
     tasks = [asyncio.create_task(duty) for duty in duties]
@@ -66,7 +69,7 @@ async def _serve(
     log.info("worker %s drains", worker)
     await reporter.withdraw()
     grace = platform.settings.workers.grace_seconds
-    await asyncio.gather(attendance.drain(grace), relay.drain(grace))
+    await asyncio.gather(attendance.drain(grace), relay.drain(grace), studio.drain(grace))
     await _end(tasks)
     with contextlib.suppress(Exception):
         async with asyncio.timeout(HAND_BACK_SECONDS):

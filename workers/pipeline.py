@@ -20,7 +20,6 @@ from domain.errors import (
     DeadlinePassed,
     EngineFailed,
     EscribaError,
-    StorageUnavailable,
     Unavailable,
 )
 from domain.lifecycle import JobOptions
@@ -31,6 +30,7 @@ from services import attempts, engine_reports, stages
 from services.attempts import Attempt, Standing
 from services.platform import Platform
 from workers.hearing import Cast, Recording, fetch, hear, lacks_speakers, prepare
+from workers.insistence import insist
 from workers.measuring import Ending, Outcome, attempted, heard, stage
 from workers.recorder import Recorder
 
@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 BEATS_PER_LEASE = 5
 """A lease survives four heartbeats that did not get through, and a wish to cancel is heard within a fifth of it."""
-
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 RELEASE_SECONDS = 3.0
 """How long giving a job back may take: a drain ends soon even while PostgreSQL is away."""
@@ -178,16 +176,7 @@ async def _beat(platform: Platform, attempt: Attempt) -> Standing:
 
 async def _persist(write: Callable[[], Awaitable[bool]], *, lenient: bool = False) -> None:
     """Write what must not be lost, for as long as it takes. A write that finds the job taken ends the attempt."""
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            written = await write()
-            break
-        except (DatabaseUnavailable, StorageUnavailable) as error:
-            log.warning("waiting to save: %s", error.code)
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
-    if not written and not lenient:
+    if not await insist(write) and not lenient:
         raise NotOurs(Standing.LOST)
 
 

@@ -9,7 +9,7 @@ from time import monotonic
 from domain.capabilities import EngineReport
 from domain.errors import EscribaError
 from engines.registry import Registry
-from services import doorkeeper, engine_reports, once, retention, tickets, upkeep, uploads
+from services import doorkeeper, engine_reports, once, retention, tickets, upkeep, uploads, videos
 from services.platform import Platform
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,12 @@ class Sweeper:
                 upkeep.redispatch: due.unrung or due.lost,
                 retention.finish_erasures: due.unerased,
             }
-            await self._each(*(duty for duty, is_due in rest.items() if is_due))
+            await self._each(*(duty for duty, is_due in rest.items() if is_due), self._rescue_videos)
             await self._tidy()
         self._pulse.beat()
+
+    async def _rescue_videos(self, platform: Platform) -> None:
+        await videos.rescue(platform, self._pulse)
 
     async def _tidy(self) -> None:
         if monotonic() - self._tidied > TIDY_SECONDS:

@@ -1,15 +1,15 @@
 """The native API: submit, watch, read, end."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from api import forms, ranges
+from api import exports, forms, ranges
 from api.dependencies import BoardDep, CallerDep, FollowerDep, HubDep, PlatformDep, ReaderDep, while_allowed
 from api.errors import Responses, documented
 from api.event_streams import STREAMED, Encoder, LastIdDep, streamed
@@ -24,12 +24,12 @@ from api.schemas import (
     JobStatus,
     StreamTicketView,
 )
-from domain import account_errors, errors, subtitles
+from domain import account_errors, errors
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
+from domain.profiles import PROFILES
 from domain.speakers import SpeakerChanges
 from domain.text import Plain
-from domain.transcript import Segment
 from services import ending, following, reading, rerunning, speakers, tickets
 from services.rerunning import Rerun
 
@@ -43,18 +43,14 @@ SUBMIT_ERRORS = documented(
 
 UNCHANGED: Responses = {304: {"description": "as `If-None-Match` has it"}}
 
-NO_STORE = {"Cache-Control": "no-store"}
-
 encoder = Encoder()
 
-ResultFormat = Literal["json", "txt", "srt", "vtt"]
-WRITERS: dict[str, tuple[Callable[[Sequence[Segment], Mapping[int, str]], str], str]] = {
-    "txt": (lambda segments, names: subtitles.to_text(segments, names=names), "text/plain"),
-    "srt": (lambda segments, names: subtitles.to_srt(segments, names=names), "application/x-subrip"),
-    "vtt": (lambda segments, names: subtitles.to_vtt(segments, names=names), "text/vtt"),
-}
+ProfileDep = Annotated[
+    str | None,
+    Query(max_length=64, description=f"Rules of the subtitles: {', '.join(PROFILES)}; `default` where left out."),
+]
 IN_EVERY_FORMAT: Responses = {
-    200: {"content": {media_type: {"schema": {"type": "string"}} for _, media_type in WRITERS.values()}}
+    200: {"content": {media_type: {"schema": {"type": "string"}} for media_type in exports.MEDIA_TYPES.values()}}
 }
 
 
@@ -168,23 +164,28 @@ async def _frames(events: AsyncGenerator[tuple[Event, Cursor | None]]) -> AsyncG
 @router.get(
     "/result/{job_id}",
     response_model=JobResult,
-    responses=documented(errors.JobNotFound, errors.ResultNotReady, errors.StorageUnavailable) | IN_EVERY_FORMAT,
+    responses=documented(
+        errors.JobNotFound, errors.NotRun, errors.ResultNotReady, errors.JobHasNoResult, errors.StorageUnavailable
+    )
+    | IN_EVERY_FORMAT,
 )
 async def result(
     request: Request,
     job_id: UUID,
     platform: PlatformDep,
     caller: CallerDep,
-    format: Annotated[ResultFormat, Query(description="json, or the text or subtitles alone.")] = "json",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        Literal["json"] | exports.TextFormat, Query(description="json, or the text or subtitles alone.")
+    ] = "json",
+    profile: ProfileDep = None,
 ) -> Response:
     """The whole transcript."""
     if format != "json":
-        found = await reading.result(platform, caller, job_id)
-        write, media_type = WRITERS[format]
-        return PlainTextResponse(write(found.heard.segments, found.labels), media_type=media_type, headers=NO_STORE)
+        return exports.exported(await reading.result(platform, caller, job_id), format, profile=profile)
+    exports.refuse_profile(profile)
     found, rest = await reading.unread_result(platform, caller, job_id)
     view = JobResult.of(found, audio_url=_absolute(request, found.audio_url))
-    return StreamingResponse(_with_rest(view, rest), media_type="application/json", headers=NO_STORE)
+    return StreamingResponse(_with_rest(view, rest), media_type="application/json", headers=exports.NO_STORE)
 
 
 async def _with_rest(view: JobResult, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

@@ -26,7 +26,7 @@ from config.load import load_settings
 from config.settings import Settings
 from db.session import Sessions
 from domain.access import Caller
-from services import attempts, contexts, doorkeeper
+from services import attempts, contexts, doorkeeper, videos
 from services.platform import Platform
 from tests.api.conftest import JOBS, serving
 from tests.support.endpoints import OPEN as OUTWARD
@@ -90,6 +90,10 @@ KINDS = {
     "POST /api/webhooks/{webhook_id}/test": SETTINGS,
     "GET /api/webhooks/{webhook_id}/deliveries": SETTINGS,
     "POST /api/webhooks/{webhook_id}/deliveries/{delivery_id}/replay": SETTINGS,
+    f"GET {JOBS}/result/{{job_id}}/subtitles/report": READ,
+    f"POST {JOBS}/{{job_id}}/videos": WRITE,
+    f"GET {JOBS}/{{job_id}}/videos/{{video_id}}": READ,
+    f"GET {JOBS}/{{job_id}}/videos/{{video_id}}/file": READ,
     "POST /transcribe": WRITE,
     "GET /transcribe/{job_id}": READ,
     "POST /transcribe-job": WRITE,
@@ -102,6 +106,7 @@ CLOSED = {route: scope for route, scope in KINDS.items() if scope not in (OPEN, 
 BODIES: dict[str, Any] = {
     f"PATCH {JOBS}/result/{{job_id}}/speakers": {"names": {"0": "Mallory"}},
     f"POST {JOBS}/{{job_id}}/rerun": {"stages": ["diarize"]},
+    f"POST {JOBS}/{{job_id}}/videos": {},
     "PUT /api/contexts/{context_id}": {"name": "mine now", "terms": []},
     "PATCH /api/webhooks/{webhook_id}": {"state": "paused"},
 }
@@ -147,8 +152,10 @@ async def victim(client: httpx.AsyncClient, platform: Platform) -> Victim:
     key = await client.post("/users/me/keys", json={"name": "k"}, headers=found.headers)
     profile = await client.post("/users/me/profiles", json={"name": "p"}, headers=found.headers)
     tried = await client.post(f"/api/webhooks/{hook.id}/test", headers=found.headers)
+    video = await videos.ask(platform, owner, job_id, profile="default", mode="track")
     ids = {
         "job_id": str(job_id),
+        "video_id": str(video.id),
         "context_id": str((await contexts.create(platform, owner, "theirs", [])).id),
         "webhook_id": str(hook.id),
         "delivery_id": tried.json()["delivery_id"],

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-from db import duties, engine_reports, erasures, history, idempotency, jobs, sweeps, uploads, usage
+from db import duties, engine_reports, erasures, history, idempotency, jobs, sweeps, uploads, usage, videos
 from db.sweeps import Due
 from domain.capabilities import EngineReport
 from domain.events import Event
@@ -49,6 +49,28 @@ class Uploads:
             kept = session.get("transcript", row.transcript_id)
             session.put(replace(kept, status=JobState.FAILED, updated_at=now), "transcript", kept.id)
         return expired
+
+
+class Videos:
+    """In place of `db.videos`: nobody asks for any here."""
+
+    @staticmethod
+    async def any_lost(session: Transaction) -> bool:
+        await session.statement()
+        return False
+
+    @staticmethod
+    async def extend_all_leases(session: Transaction, lease: timedelta) -> None:
+        await session.statement()
+
+    @staticmethod
+    async def note_deleted(session: Transaction, job_ids: Iterable[UUID]) -> None:
+        await session.statement()
+
+    @staticmethod
+    async def keys_in_use(session: Transaction, job_ids: Iterable[UUID]) -> set[str]:
+        await session.statement()
+        return set()
 
 
 class Erasures:
@@ -269,6 +291,7 @@ class EngineReports:
 PLACES: dict[ModuleType, type] = {
     jobs: Jobs,
     uploads: Uploads,
+    videos: Videos,
     erasures: Erasures,
     sweeps: Sweeps,
     duties: Duties,

@@ -1,0 +1,23 @@
+"""Writes that must not be lost, for as long as it takes."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from domain.errors import DatabaseUnavailable, StorageUnavailable
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+
+
+async def insist(write: Callable[[], Awaitable[bool]]) -> bool:
+    """What the write answers once database and store have let it through: False where it found its work taken."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return await write()
+        except (DatabaseUnavailable, StorageUnavailable) as error:
+            log.warning("waiting to save: %s", error.code)
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
