@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from api import document, errors
 from api.bodies import BodyLimit
 from api.dialects import socket, streaming
+from api.dialects import subtitles as subtitles_dialect
 from api.dialects.socket_conversation import Connections
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
@@ -41,6 +42,7 @@ UPLOADS = (
     f"{JOBS}/transcribe/whisperx",
     "/transcribe",
     "/transcribe-job",
+    "/upload",
 )
 """Where recordings are sent; `api.uploads` counts their bytes."""
 
@@ -92,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(webhooks.router)
     app.include_router(socket.router)
     app.include_router(streaming.router)
+    app.include_router(subtitles_dialect.router)
     app.include_router(media.router)
     app.include_router(health.router)
     app.include_router(metrics.router)

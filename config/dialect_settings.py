@@ -5,6 +5,17 @@ from pydantic import PositiveFloat
 from config.fields import Section, env
 
 
+class SubtitleSettings(Section):
+    """The subtitles dialect."""
+
+    transcription_model: str | None = env(
+        "TRANSCRIPTION_MODEL",
+        "What hears a `POST /jobs/{id}/run` that names no model: a model, an engine, or both as in whisper-base. A "
+        "model that no engine offers becomes a warning; left out, DEFAULT_TRANSCRIPTION_ENGINE decides.",
+        default=None,
+    )
+
+
 class SocketSettings(Section):
     """The socket dialect."""
 

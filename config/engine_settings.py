@@ -15,7 +15,6 @@ class EngineSettings(Section):
         "DEFAULT_TRANSCRIPTION_ENGINE",
         "Engine of a job that names none; `escriba up` without RIVA_URI sets `auto`.",
         default="asr",
-        aliases=("TRANSCRIPTION_MODEL",),
     )
     server_url: str | None = env(
         "ENGINE_SERVER_URL", "The engine server that hosts local models; `escriba up` starts one.", default=None

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from config.account_settings import AccountSettings
-from config.dialect_settings import SocketSettings
+from config.dialect_settings import SocketSettings, SubtitleSettings
 from config.engine_settings import EngineSettings as EngineSettings  # engines, those of others too, take it from here
 from config.fields import (
     AnyCase,
@@ -274,6 +274,7 @@ class Settings(Section):
     retention: RetentionSettings
     webhooks: WebhookSettings
     sockets: SocketSettings
+    subtitles: SubtitleSettings
     log: LogSettings
     telemetry: TelemetrySettings
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from api.dialects.socket_form import settle
+from api.model_wishes import settle
 from config.load import load_settings
 from domain.capabilities import EngineReport, ModelReport
 from domain.errors import NoAudio
@@ -158,7 +158,9 @@ async def test_a_model_takes_the_engine_that_has_it(
 ) -> None:
     known = {report.engine: report for report in reports}
     for said, wish in (("medium", None), (None, "medium")):
-        options = settle(JobOptions(engine=default, model=said), known, wish=wish, offline=offline)
+        options = settle(
+            JobOptions(engine=default, model=said), known, wish=wish, setting="DEFAULT_MODEL", offline=offline
+        )
         assert options.engine == (engine or default)
         assert options.model == ("medium" if engine or said else None)
         assert bool(options.warnings) == (engine is None and said is None)
