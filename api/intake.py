@@ -46,13 +46,11 @@ class Intake:
 
     async def take(self, kind: type[forms.SubmitForm]) -> JobAccepted:
         """Refuse early what the fields before the file already rule out; then store, then look at all the fields."""
-        form = Form(self._request, largest_file_bytes=self._platform.settings.api.max_file_size_bytes)
-        await form.read_up_to_file()
+        form = await self._begin()
         approved = None
         if form.before_file and not await self._is_known():
             approved = await self._check_early(kind, form.before_file)
-        kept = await submission.keep(self._platform, self._caller, form.media())
-        metrics.UPLOADED_BYTES.labels(template_of(self._request.scope)).inc(kept.stored.size_bytes)
+        kept = await self._store(form)
         async with submission.discarding(self._platform, self._caller, kept):
             receipt = await submission.submit(
                 self._platform,
@@ -66,6 +64,17 @@ class Intake:
         telemetry.note(job_id=str(receipt.job_id))
         traces.link(receipt.job_id)
         return accepted(receipt, self._response)
+
+    async def _begin(self) -> Form:
+        """The form, read up to its file."""
+        form = Form(self._request, largest_file_bytes=self._platform.settings.api.max_file_size_bytes)
+        await form.read_up_to_file()
+        return form
+
+    async def _store(self, form: Form) -> submission.Kept:
+        kept = await submission.keep(self._platform, self._caller, form.media())
+        metrics.UPLOADED_BYTES.labels(template_of(self._request.scope)).inc(kept.stored.size_bytes)
+        return kept
 
     async def _is_known(self) -> bool:
         return self._key is not None and await once.is_known(self._platform, self._caller, self._key)

@@ -11,9 +11,10 @@ from uuid import UUID
 from db import job_events, jobs
 from db.tables import Job, Transcript
 from domain.access import Caller
-from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, NotRun, ObjectNotFound, ResultNotReady
+from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, ObjectNotFound, ResultNotReady
 from domain.events import Event
 from domain.lifecycle import ENDED, JobState
+from domain.recording_errors import NotRun
 from domain.transcript import Transcript as Heard
 from services import speakers, transcripts
 from services.platform import Platform

@@ -13,8 +13,9 @@ from db.tables import Job, Transcript
 from db.video_tables import Run, Video
 from domain.access import Caller
 from domain.capabilities import AUTO
-from domain.errors import AudioDeleted, NotPending
+from domain.errors import AudioDeleted
 from domain.lifecycle import JobOptions, JobState
+from domain.recording_errors import NotPending
 from domain.videos import VideoMode
 from services import once, reading, submission, uploads, videos
 from services.platform import Platform

@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 from db import job_events, jobs, uploads
 from db.tables import Job, Transcript
 from domain.access import Caller
-from domain.errors import JobNotFound, NotPending, UploadUnfinished
+from domain.errors import JobNotFound
 from domain.lifecycle import JobOptions, JobState
+from domain.recording_errors import NotPending, UploadUnfinished
 from services import ending, once, reading, submission, usage
 from services.platform import Platform
 from services.submission import Approved, Kept, Receipt, Submission

@@ -14,19 +14,10 @@ from db.tables import Job
 from db.video_tables import Video
 from domain.access import Caller
 from domain.cues import Cue, to_cues
-from domain.errors import (
-    AudioDeleted,
-    EscribaError,
-    JobHasNoResult,
-    TooManyVideos,
-    Unavailable,
-    VideoDeleted,
-    VideoFailed,
-    VideoNotFound,
-    VideoNotReady,
-)
+from domain.errors import AudioDeleted, EscribaError, JobHasNoResult, Unavailable
 from domain.lifecycle import MAX_RETRIES, TERMINAL, JobState, retry_delay
 from domain.profiles import PROFILES, Profile
+from domain.recording_errors import TooManyVideos, VideoDeleted, VideoFailed, VideoNotFound, VideoNotReady
 from domain.videos import Rendered, VideoMode, VideoState
 from services import attempts, once, reading
 from services.platform import Platform

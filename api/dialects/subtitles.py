@@ -13,10 +13,11 @@ from api import exports, ranges
 from api.dependencies import AdminDep, CallerDep, PlatformDep
 from api.dialects import subtitles_views as views
 from api.dialects.subtitles_form import RunBody, UploadIntakeDep, read_run
-from api.errors import documented
+from api.errors import Responses, documented
 from api.exports import TextFormat
 from api.intake import KeyDep
-from domain import errors
+from api.routes.transcribe_jobs import NO_TRANSCRIPT
+from domain import account_errors, errors, recording_errors
 from services import reading, runs, statistics, videos
 from services.runs import Course
 
@@ -37,6 +38,11 @@ FILE_ONLY = {
     }
 }
 
+SERVED: Responses = {
+    200: {"content": {kind: {"schema": {"type": "string"}} for kind in (*exports.MEDIA_TYPES.values(), "video/mp4")}},
+    206: {"description": "the range of a video", "content": {"video/mp4": {"schema": {"type": "string"}}}},
+}
+
 ENDINGS: dict[str, TextFormat] = {"srt": "srt", "vtt": "vtt", "ass": "ass"}
 
 
@@ -44,21 +50,21 @@ ENDINGS: dict[str, TextFormat] = {"srt": "srt", "vtt": "vtt", "ass": "ass"}
     "/upload",
     responses=documented(
         errors.MalformedUpload, errors.MissingFile, errors.Invalid, errors.EmptyMedia, errors.TooLarge,
-        errors.DatabaseUnavailable,
+        errors.StorageUnavailable, account_errors.QuotaExceeded, errors.IdempotencyKeyReused,
     ),
     openapi_extra=FILE_ONLY,
 )  # fmt: skip
 async def upload(intake: UploadIntakeDep) -> views.Uploaded:
     """Send a recording or a film; it waits to be run for UPLOAD_EXPIRY_HOURS. 200: it is on disk."""
-    receipt, size_bytes = await intake.take()
-    return views.Uploaded(job_id=receipt.job_id, size_bytes=size_bytes)
+    return await intake.take_upload()
 
 
 @router.post(
     "/jobs/{job_id}/run",
     responses=documented(
-        errors.JobNotFound, errors.AudioDeleted, errors.UploadUnfinished, errors.Invalid, errors.UnknownModel,
-        errors.UnknownEngine, errors.UnsupportedLanguage, errors.EngineUnavailable, errors.DatabaseUnavailable,
+        errors.JobNotFound, errors.AudioDeleted, recording_errors.UploadUnfinished, recording_errors.TooManyVideos,
+        errors.Invalid, errors.UnknownModel, errors.UnknownEngine, errors.UnsupportedLanguage,
+        errors.StorageUnavailable, account_errors.QuotaExceeded, errors.IdempotencyKeyReused,
     ),
 )  # fmt: skip
 async def run(job_id: UUID, body: RunBody, platform: PlatformDep, caller: CallerDep, key: KeyDep) -> views.CourseView:
@@ -79,9 +85,9 @@ async def status(job_id: UUID, platform: PlatformDep, caller: CallerDep) -> view
 @router.get(
     "/jobs/{job_id}/result",
     response_class=Response,
-    responses=documented(
-        errors.JobNotFound, errors.NotRun, errors.ResultNotReady, errors.JobHasNoResult, errors.VideoNotReady,
-        errors.VideoFailed, errors.VideoDeleted, errors.RangeNotSatisfiable,
+    responses=SERVED | documented(
+        *NO_TRANSCRIPT, recording_errors.VideoNotReady, recording_errors.VideoFailed, recording_errors.VideoDeleted,
+        errors.RangeNotSatisfiable,
     ),
 )  # fmt: skip
 async def result(
@@ -117,7 +123,7 @@ def _saved_as(course: Course, ending: str) -> dict[str, str]:
 
 @router.get(
     "/jobs/{job_id}/preview",
-    responses=documented(errors.JobNotFound, errors.NotRun, errors.ResultNotReady, errors.JobHasNoResult),
+    responses=documented(*NO_TRANSCRIPT),
 )
 async def preview(job_id: UUID, platform: PlatformDep, caller: CallerDep, response: Response) -> views.Preview:
     """The first words and cues, as JSON."""

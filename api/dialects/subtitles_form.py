@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from api.dependencies import CallerDep, PlatformDep
+from api.dialects.subtitles_views import Uploaded
 from api.forms import Name, bare_name
-from api.intake import KeyDep
+from api.intake import Intake
 from api.model_wishes import settle
-from api.uploads import Form
+from config import telemetry
 from domain.capabilities import AUTO, EngineReport
 from domain.errors import Invalid
 from domain.lifecycle import JobOptions
@@ -20,7 +20,7 @@ from domain.videos import VideoMode
 from services import engine_reports, submission, uploads, usage
 from services.platform import Platform
 from services.runs import Output, OutputType
-from services.submission import Receipt, Submission
+from services.submission import Submission
 
 DETECT = "auto"
 
@@ -104,25 +104,22 @@ async def read_run(platform: Platform, body: RunBody) -> tuple[JobOptions, Submi
     return named, Submission(options)
 
 
-class UploadIntake:
-    """A recording by form, to be run later."""
-
-    def __init__(self, request: Request, platform: PlatformDep, caller: CallerDep, key: KeyDep) -> None:
-        self._request, self._platform, self._caller, self._key = request, platform, caller, key
-
-    async def take(self) -> tuple[Receipt, int]:
-        """What was recorded, and how many bytes it has. Raises what submitting raises but for what is said at a run."""
-        form = Form(self._request, largest_file_bytes=self._platform.settings.api.max_file_size_bytes)
-        await form.read_up_to_file()
+class UploadIntake(Intake):
+    async def take_upload(self) -> Uploaded:
+        """Raises what submitting raises, but for what is said at a run."""
+        form = await self._begin()
         await usage.refuse_early(self._platform, self._caller, besides=None)
-        kept = await submission.keep(self._platform, self._caller, form.media())
+        kept = await self._store(form)
         async with submission.discarding(self._platform, self._caller, kept):
             for name in form.fields:
                 raise Invalid(f"there is no field {name!r} here; it is said with POST /jobs/JOB_ID/run", field=name)
             receipt = await uploads.receive(
                 self._platform, self._caller, kept, filename=bare_name(form.filename), key=self._key
             )
-        return receipt, kept.stored.size_bytes
+        telemetry.note(job_id=str(receipt.job_id))
+        if receipt.replayed:
+            self._response.headers["Idempotent-Replayed"] = "true"
+        return Uploaded(job_id=receipt.job_id, size_bytes=kept.stored.size_bytes)
 
 
 UploadIntakeDep = Annotated[UploadIntake, Depends()]

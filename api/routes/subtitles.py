@@ -9,9 +9,9 @@ from api import exports, ranges
 from api.dependencies import CallerDep, PlatformDep
 from api.errors import documented
 from api.intake import KeyDep
-from api.routes.transcribe_jobs import ProfileDep
+from api.routes.transcribe_jobs import NO_TRANSCRIPT, ProfileDep
 from api.video_schemas import SubtitleReport, VideoBody, VideoView
-from domain import errors
+from domain import errors, recording_errors
 from domain.cues import to_cues
 from domain.profiles import profile_named
 from domain.subtitle_rules import validate
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api/transcribe/jobs", tags=["subtitles"])
 
 @router.get(
     "/result/{job_id}/subtitles/report",
-    responses=documented(errors.JobNotFound, errors.ResultNotReady, errors.Invalid, errors.DatabaseUnavailable),
+    responses=documented(*NO_TRANSCRIPT, errors.Invalid),
 )
 async def report(
     job_id: UUID,
@@ -46,7 +46,7 @@ async def report(
     "/{job_id}/videos",
     status_code=202,
     responses=documented(
-        errors.JobNotFound, errors.AudioDeleted, errors.JobHasNoResult, errors.TooManyVideos, errors.Invalid,
+        errors.JobNotFound, errors.AudioDeleted, errors.JobHasNoResult, recording_errors.TooManyVideos, errors.Invalid,
         errors.DatabaseUnavailable,
     ),
 )  # fmt: skip
@@ -60,7 +60,7 @@ async def ask(job_id: UUID, body: VideoBody, platform: PlatformDep, caller: Call
 
 @router.get(
     "/{job_id}/videos/{video_id}",
-    responses=documented(errors.JobNotFound, errors.VideoNotFound, errors.DatabaseUnavailable),
+    responses=documented(errors.JobNotFound, recording_errors.VideoNotFound, errors.DatabaseUnavailable),
 )
 async def status(job_id: UUID, video_id: UUID, platform: PlatformDep, caller: CallerDep) -> VideoView:
     """How far a video is."""
@@ -70,9 +70,10 @@ async def status(job_id: UUID, video_id: UUID, platform: PlatformDep, caller: Ca
 @router.get(
     "/{job_id}/videos/{video_id}/file",
     response_class=Response,
-    responses=documented(
-        errors.JobNotFound, errors.VideoNotFound, errors.VideoNotReady, errors.VideoFailed, errors.VideoDeleted,
-        errors.RangeNotSatisfiable,
+    responses=ranges.SERVED | documented(
+        errors.JobNotFound, recording_errors.VideoNotFound, recording_errors.VideoNotReady,
+        recording_errors.VideoFailed, recording_errors.VideoDeleted, errors.RangeNotSatisfiable,
+        errors.StorageUnavailable,
     ),
 )  # fmt: skip
 async def file(

@@ -24,7 +24,7 @@ from api.schemas import (
     JobStatus,
     StreamTicketView,
 )
-from domain import account_errors, errors
+from domain import account_errors, errors, recording_errors
 from domain.events import Cursor, Event
 from domain.lifecycle import JobState
 from domain.profiles import PROFILES
@@ -40,6 +40,12 @@ SUBMIT_ERRORS = documented(
     errors.UnknownModel, errors.UnsupportedOption, errors.EmptyMedia, errors.TooLarge, errors.EngineUnavailable,
     errors.StorageUnavailable, errors.IdempotencyKeyReused, errors.ContextNotFound, account_errors.QuotaExceeded,
 )  # fmt: skip
+
+NO_TRANSCRIPT = (
+    errors.JobNotFound, recording_errors.NotRun, errors.ResultNotReady, errors.JobHasNoResult,
+    errors.StorageUnavailable,
+)  # fmt: skip
+"""Why a transcript may not be had."""
 
 UNCHANGED: Responses = {304: {"description": "as `If-None-Match` has it"}}
 
@@ -164,10 +170,7 @@ async def _frames(events: AsyncGenerator[tuple[Event, Cursor | None]]) -> AsyncG
 @router.get(
     "/result/{job_id}",
     response_model=JobResult,
-    responses=documented(
-        errors.JobNotFound, errors.NotRun, errors.ResultNotReady, errors.JobHasNoResult, errors.StorageUnavailable
-    )
-    | IN_EVERY_FORMAT,
+    responses=documented(*NO_TRANSCRIPT) | IN_EVERY_FORMAT,
 )
 async def result(
     request: Request,

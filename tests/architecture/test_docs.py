@@ -8,7 +8,7 @@ import pytest
 from api.app import create_app
 from api.errors import STATUS, status_of
 from config.settings import Settings
-from domain import account_errors, errors
+from domain import account_errors, errors, recording_errors
 from domain.lifecycle import MOVES, WORKER_CRASHED, JobState
 from tests.conftest import ROOT
 
@@ -26,7 +26,8 @@ def tree(root: type[errors.EscribaError] = errors.EscribaError) -> list[type[err
     return [root, *(kind for child in root.__subclasses__() for kind in tree(child))]
 
 
-OURS = [kind for kind in tree() if kind.__module__ in (errors.__name__, account_errors.__name__)]
+MODULES = (errors, account_errors, recording_errors)
+OURS = [kind for kind in tree() if kind.__module__ in {module.__name__ for module in MODULES}]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in OURS if kind not in INTERNAL], ids=lambda kind: kind.code)
@@ -47,9 +48,8 @@ def test_the_statuses_in_the_document_are_those_that_are_answered() -> None:
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    drawn = set(
-        re.findall(r"^[│├└─ ]*([A-Z]\w+)  ", (errors.__doc__ or "") + (account_errors.__doc__ or ""), re.MULTILINE)
-    )
+    drawings = "".join(module.__doc__ or "" for module in MODULES)
+    drawn = set(re.findall(r"^[│├└─ ]*([A-Z]\w+)  ", drawings, re.MULTILINE))
     assert drawn == {kind.__name__ for kind in OURS}
 
 

@@ -9,18 +9,9 @@ import pytest
 
 from domain.access import Caller
 from domain.account_errors import QuotaExceeded
-from domain.errors import (
-    AlreadyFinished,
-    EngineUnavailable,
-    IdempotencyKeyReused,
-    Invalid,
-    JobHasNoResult,
-    JobNotFound,
-    NotPending,
-    NotRun,
-    UploadUnfinished,
-)
+from domain.errors import AlreadyFinished, EngineUnavailable, IdempotencyKeyReused, Invalid, JobHasNoResult, JobNotFound
 from domain.lifecycle import JobOptions, JobState
+from domain.recording_errors import NotPending, NotRun, UploadUnfinished
 from services import attempts, ending, following, once, reading, retention, submission, uploads, usage
 from services.following import Hub
 from services.platform import Platform

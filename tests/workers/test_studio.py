@@ -13,19 +13,9 @@ from config.load import load_settings
 from config.settings import Settings
 from db.video_tables import Video
 from domain.access import Caller
-from domain.errors import (
-    AudioDeleted,
-    JobHasNoResult,
-    JobNotFound,
-    NoAudio,
-    StorageUnavailable,
-    TooManyVideos,
-    VideoDeleted,
-    VideoFailed,
-    VideoNotFound,
-    VideoNotReady,
-)
+from domain.errors import AudioDeleted, JobHasNoResult, JobNotFound, NoAudio, StorageUnavailable
 from domain.lifecycle import MAX_CRASHES, JobState
+from domain.recording_errors import TooManyVideos, VideoDeleted, VideoFailed, VideoNotFound, VideoNotReady
 from domain.transcript import Segment
 from domain.videos import Rendered, VideoMode, VideoState
 from services import attempts, ending, once, retention, upkeep, videos
