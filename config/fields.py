@@ -59,6 +59,7 @@ Counts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split)]
 Folders = Annotated[dict[str, Folder], BeforeValidator(_pair_up)]
 PostgresUrl = Annotated[SecretStr, _scheme("postgresql", "postgresql+asyncpg")]
 RedisUrl = Annotated[SecretStr, _scheme("redis", "rediss", "unix")]
+AmqpUrl = Annotated[SecretStr, _scheme("amqp", "amqps")]
 
 AnyCase = BeforeValidator(_lower)
 """LOG_LEVEL=INFO and WHISPER_DEVICE=CPU are how many people write them."""

@@ -10,7 +10,6 @@ from config.fields import Section
 from config.settings import Settings
 
 RESERVED = {
-    "RABBITMQ_URL": "arrives with the RabbitMQ door",
     "PYTHON_PATH": "models run under the Python that runs Escriba; there is no second one to find",
     "WORKER_SCRIPT": "there is no worker script: decoding is ffmpeg in a sandbox, models run in the engine server",
 }

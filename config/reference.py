@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from config.names import ELSEWHERE, OUR_PREFIXES, RESERVED, Setting, every_setting
@@ -87,6 +88,8 @@ def _default(setting: Setting) -> str:
         return "–"
     if isinstance(default, bool):
         return "`1`" if default else "`0`"
+    if isinstance(default, SecretStr):  # a default is no secret
+        default = default.get_secret_value()
     if isinstance(default, tuple):
         return f"`{','.join(map(str, default))}`"
     if isinstance(default, float) and default.is_integer():

@@ -33,6 +33,7 @@ from config.fields import (
     env,
     is_loopback,
 )
+from config.rabbitmq_settings import RabbitMQSettings
 from config.render_settings import RenderSettings
 from config.telemetry_settings import TelemetrySettings
 from config.upload_settings import UploadSettings
@@ -273,6 +274,7 @@ class Settings(Section):
     workers: WorkerSettings
     retention: RetentionSettings
     webhooks: WebhookSettings
+    rabbitmq: RabbitMQSettings
     sockets: SocketSettings
     subtitles: SubtitleSettings
     log: LogSettings
