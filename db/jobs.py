@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, delete, exists, func, insert, literal, or_, se
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from db import outbox
+from db import answers, outbox
 from db.moves import (
     ENDED,
     HELD,
@@ -299,6 +299,7 @@ async def purge(session: AsyncSession, job_id: UUID, *, owner: str | None) -> Jo
         await session.execute(delete(Video).where(Video.job_id == job_id))
         await outbox.owe(session, job)
         await outbox.forget_job(session, job_id)
+        await answers.forget_job(session, job_id)
         scrubbed = {"filename": None, "session_id": None, "language": None, "updated_at": func.now()}
         await session.execute(update(Transcript).where(Transcript.id == job.transcript_id).values(scrubbed))
     return job

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Interval, Table, Update, bindparam, case, func, insert, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import outbox
+from db import answers, outbox
 from db.job_events import state_event
 from db.tables import Job, JobEvent, Transcript
 from domain.lifecycle import MOVES, TERMINAL, JobState
@@ -46,7 +46,7 @@ END_TRANSCRIPT = (
     update(TRANSCRIPTS)
     .where(TRANSCRIPTS.c.id == bindparam("of_transcript"))
     .values(updated_at=func.now())
-    .returning(outbox.IS_LISTENED_TO)
+    .returning(outbox.IS_LISTENED_TO, answers.IS_WAITED_FOR)
 )
 
 
@@ -93,9 +93,12 @@ async def moved(
         return None
     await tell(session, job)
     if job.state in TERMINAL:
-        known = {"of_transcript": job.transcript_id, "listener": job.owner, "status": job.state, **heard}
-        if await session.scalar(END_TRANSCRIPT, known):
+        about = {"of_transcript": job.transcript_id, "listener": job.owner, "asked_by": job.id}
+        listened, waited = (await session.execute(END_TRANSCRIPT, {**about, "status": job.state, **heard})).one()
+        if listened:
             await outbox.owe(session, job)
+        if waited:
+            await answers.owe(session, job)
     return job
 
 

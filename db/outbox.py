@@ -23,8 +23,18 @@ MOST_ATTEMPTS_KEPT = 50
 
 WITHOUT_SYNC = {"synchronize_session": False}
 
+TAKEN_UP = (
+    Delivery.id.label("delivery_id"),
+    Delivery.owner,
+    Delivery.fence,
+    Delivery.attempts,
+    OutboxEvent.id.label("event_id"),
+    OutboxEvent.body,
+)
+"""What an Owed has, of the UPDATE that takes it up."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
     """A delivery that a relay has taken up."""
 
@@ -35,6 +45,10 @@ class Owed:
     """Before this one."""
     event_id: UUID
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedToEndpoint(Owed):
     endpoint_id: UUID
     url: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
@@ -53,7 +67,7 @@ IS_LISTENED_TO = exists().where(
 
 
 async def owe(session: AsyncSession, job: Job) -> None:
-    """Owe word of the end that `job` has just come to, to everybody whom its owner wants told.
+    """Owe word of the end that `job` has just come to, to every endpoint that its owner wants told.
 
     The endpoints are locked in shared mode: one that is about to be removed or paused is waited for.
     """
@@ -105,7 +119,11 @@ async def _owe(
 async def forget_job(session: AsyncSession, job_id: UUID) -> None:
     """Take back what is owed of an erased job, and empty what was told of it; ids stay, and word of the erasure."""
     # The announcements first: a replay that is being written holds them, and its delivery is to be seen here.
-    told = (OutboxEvent.job_id == job_id, OutboxEvent.type != Announced.ERASED)
+    told = (
+        OutboxEvent.job_id == job_id,
+        OutboxEvent.payload.in_(get_args(Payload)),
+        OutboxEvent.type != Announced.ERASED,
+    )
     await session.execute(update(OutboxEvent).where(*told).values(body=None), execution_options=WITHOUT_SYNC)
     of_job = Delivery.event_id.in_(select(OutboxEvent.id).where(*told))
     owed = delete(Delivery).where(of_job, Delivery.state != DeliveryState.DELIVERED)
@@ -117,7 +135,7 @@ async def forget_job(session: AsyncSession, job_id: UUID) -> None:
 
 async def take_up(
     session: AsyncSession, *, lease: timedelta, limit: int, share: int, busy: Collection[UUID]
-) -> list[Owed]:
+) -> list[OwedToEndpoint]:
     """Take up to `limit` due deliveries, at most `share` of one endpoint and none of those that are `busy`.
 
     Oldest first. What another relay is just taking is passed over.
@@ -125,7 +143,7 @@ async def take_up(
     due = (
         select(Delivery.id, Delivery.endpoint_id, Delivery.next_at)
         .where(Delivery.state == DeliveryState.PENDING, Delivery.next_at <= func.now())
-        .where(Delivery.endpoint_id.not_in(list(busy)))
+        .where(Delivery.endpoint_id.is_not(None), Delivery.endpoint_id.not_in(list(busy)))
         .order_by(Delivery.next_at)
         .limit(2 * limit)
         .with_for_update(skip_locked=True)
@@ -139,12 +157,7 @@ async def take_up(
         .where(Delivery.id.in_(taken), Delivery.event_id == OutboxEvent.id, Delivery.endpoint_id == WebhookEndpoint.id)
         .values(fence=Delivery.fence + 1, next_at=func.now() + lease)
         .returning(
-            Delivery.id.label("delivery_id"),
-            Delivery.owner,
-            Delivery.fence,
-            Delivery.attempts,
-            OutboxEvent.id.label("event_id"),
-            OutboxEvent.body,
+            *TAKEN_UP,
             WebhookEndpoint.id.label("endpoint_id"),
             WebhookEndpoint.url,
             WebhookEndpoint.secret,
@@ -158,9 +171,9 @@ async def take_up(
     return [_owed(dict(row)) for row in rows]
 
 
-def _owed(row: dict[str, Any]) -> Owed:
+def _owed(row: dict[str, Any]) -> OwedToEndpoint:
     secrets = tuple(secret for secret in (row.pop("secret"), row.pop("previous")) if secret is not None)
-    return Owed(secrets=secrets, **row)
+    return OwedToEndpoint(secrets=secrets, **row)
 
 
 async def note_delivered(session: AsyncSession, owed: Owed, **answer: Any) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from domain.access import LOCAL_OWNER
 from domain.announcements import DeliveryState, EndpointState
+from domain.audio_requests import Route
 from domain.lifecycle import MOVES, TERMINAL, JobState
 
 NOW = text("now()")
@@ -270,7 +271,9 @@ class Delivery(Base):
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("event_id", "endpoint_id", name="deliveries_once"),
-        Index("deliveries_due", "next_at", postgresql_where=text("state = 'pending'")),
+        CheckConstraint("(endpoint_id IS NULL) <> (route IS NULL)", name="deliveries_somewhere"),
+        Index("deliveries_due", "next_at", postgresql_where=text("state = 'pending' AND endpoint_id IS NOT NULL")),
+        Index("deliveries_due_by_message", "next_at", postgresql_where=text("state = 'pending' AND route IS NOT NULL")),
         Index("deliveries_listed", "endpoint_id", text("created_at DESC"), text("id DESC")),
         Index("deliveries_by_age", "created_at"),
     )
@@ -278,7 +281,9 @@ class Delivery(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
     event_id: Mapped[UUID] = mapped_column(ForeignKey("outbox_events.id", ondelete="CASCADE"))
-    endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    endpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    route: Mapped[Route | None] = mapped_column(Text())
+    """Where it goes by message; the other of the two is None."""
     state: Mapped[DeliveryState] = mapped_column(Text(), server_default=DeliveryState.PENDING)
     fence: Mapped[int] = mapped_column(server_default="0")
     """Grows whenever a relay takes it up: one that was thought dead and speaks up late is not heard."""
@@ -306,6 +311,42 @@ class DeliveryAttempt(Base):
     status_code: Mapped[int | None]
     latency_ms: Mapped[int]
     error: Mapped[str | None]
+
+
+class AmqpRequest(Base):
+    """One try at a request by message. What is owed to whoever sent it, its answer or the next try, has its id."""
+
+    __tablename__ = "amqp_requests"
+    __table_args__ = (
+        UniqueConstraint("owner", "key_sha256", name="amqp_requests_once"),
+        Index("amqp_requests_of_first", "first_id"),
+        Index("amqp_requests_by_age", "answered_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    first_id: Mapped[UUID]
+    """The first try; its own id, where it is that."""
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("transcript_jobs.id", ondelete="CASCADE"), unique=True)
+    """None where it was refused."""
+    key_sha256: Mapped[str | None]
+    """Keeps a message that comes again from being another request; None once it may be."""
+    named: Mapped[bool]
+    """Whether its sender gave it a name of its own, under which no second request can come."""
+    attachment_id: Mapped[int] = mapped_column(BigInteger())
+    import_batch_id: Mapped[int | None] = mapped_column(BigInteger())
+    retry_count: Mapped[int]
+    model: Mapped[str]
+    """What its answer calls the model where none has heard it."""
+    body: Mapped[bytes | None]
+    """As it came; None once its job has been erased, or where it was refused."""
+    file_mark: Mapped[str | None]
+    """Tells the file that was read from another of its name."""
+    acked_at: Mapped[datetime | None]
+    """When the broker was told that it need not be sent again."""
+    answered_at: Mapped[datetime | None]
+    """When the answer to the last try had been delivered."""
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class StreamTicket(Base):

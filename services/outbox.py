@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import outbox, webhooks
-from db.outbox import Owed
+from db.outbox import OwedToEndpoint
 from domain.announcements import EndpointState, next_try
 from domain.errors import DatabaseUnavailable
 from messaging.transport import Envelope, Outcome, Transport
@@ -29,13 +29,13 @@ BATCH = 1000
 GONE = "its receiver answered 410 Gone"
 
 
-async def take_up(platform: Platform, *, limit: int, share: int, busy: Collection[UUID]) -> list[Owed]:
+async def take_up(platform: Platform, *, limit: int, share: int, busy: Collection[UUID]) -> list[OwedToEndpoint]:
     """Up to `limit` deliveries that are due, at most `share` for one endpoint, and none for those that are `busy`."""
     async with platform.sessions.alone() as session:
         return await outbox.take_up(session, lease=_lease(platform), limit=limit, share=share, busy=busy)
 
 
-async def deliver(platform: Platform, transport: Transport[WebhookAddress], owed: Owed) -> None:
+async def deliver(platform: Platform, transport: Transport[WebhookAddress], owed: OwedToEndpoint) -> None:
     """Try once, and keep the outcome; while PostgreSQL is away that is tried for as long as the delivery is ours."""
     until = monotonic() + _lease(platform).total_seconds()
     outcome = await transport.send(Envelope(str(owed.event_id), owed.body), WebhookAddress(owed.url, owed.secrets))
@@ -48,7 +48,7 @@ async def deliver(platform: Platform, transport: Transport[WebhookAddress], owed
             await asyncio.sleep(SAY_AGAIN_SECONDS)
 
 
-async def record(platform: Platform, owed: Owed, outcome: Outcome) -> None:
+async def record(platform: Platform, owed: OwedToEndpoint, outcome: Outcome) -> None:
     """Keep the outcome of a try, and what it says of the endpoint; one that comes late changes nothing."""
     async with platform.sessions.begin() as session:
         if outcome.error is None:
@@ -57,7 +57,7 @@ async def record(platform: Platform, owed: Owed, outcome: Outcome) -> None:
             await _record_failure(platform, session, owed, outcome)
 
 
-async def _record_success(session: AsyncSession, owed: Owed, outcome: Outcome) -> None:
+async def _record_success(session: AsyncSession, owed: OwedToEndpoint, outcome: Outcome) -> None:
     if owed.failing:
         await webhooks.get(session, owed.endpoint_id, owner=None, lock=True)
     ours = await outbox.note_delivered(session, owed, **_answer(outcome))
@@ -65,7 +65,7 @@ async def _record_success(session: AsyncSession, owed: Owed, outcome: Outcome) -
         await webhooks.note_success(session, owed.endpoint_id)
 
 
-async def _record_failure(platform: Platform, session: AsyncSession, owed: Owed, outcome: Outcome) -> None:
+async def _record_failure(platform: Platform, session: AsyncSession, owed: OwedToEndpoint, outcome: Outcome) -> None:
     gone = outcome.error == "gone"
     again_in = None if gone else _next_try(platform, owed, outcome)
     await webhooks.get(session, owed.endpoint_id, owner=None, lock=True)
@@ -80,7 +80,7 @@ async def _record_failure(platform: Platform, session: AsyncSession, owed: Owed,
         await outbox.hold_back(session, owed.endpoint_id, again_in)
 
 
-def _next_try(platform: Platform, owed: Owed, outcome: Outcome) -> timedelta | None:
+def _next_try(platform: Platform, owed: OwedToEndpoint, outcome: Outcome) -> timedelta | None:
     spread = random.uniform(0.8, 1.2)  # noqa: S311  # spreads load, keeps no secret
     delays = platform.settings.webhooks.retry_delays_seconds
     return next_try(owed.attempts + 1, delays, spread=spread, asked=outcome.retry_after)

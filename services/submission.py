@@ -1,7 +1,7 @@
 """From an upload to a queued job."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -44,6 +44,8 @@ class Submission:
     """Erase the job so long after its end."""
     wait: bool = True
     """Whether the job may wait for an engine that is not there now."""
+    max_retries: int | None = None
+    """Tries after a transient failure; as the settings have it where None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ class Receipt:
     def from_json(cls, kept: dict[str, str]) -> Self:
         ids = UUID(kept["job_id"]), UUID(kept["transcript_id"])
         return cls(*ids, kept["engine"], JobState(kept["state"]), kept["message"], replayed=True)
+
+
+Beside = Callable[[AsyncSession, Job], Awaitable[None]]
+"""Records what else is to be there if the job is, in its transaction; what it raises undoes both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,7 @@ async def submit(
     key: once.Key | None = None,
     approved: Approved | None = None,
     request: str | None = None,
+    beside: Beside | None = None,
 ) -> Receipt:
     """Record the job, then ring for a worker, in that order.
 
@@ -184,7 +191,7 @@ async def submit(
     `approved` before the upload is not looked at again, unless more has been said since. A crash between
     two steps leaves nothing worse than an unused object, which `services.retention` deletes after a day, or a job that
     nobody was told of, which the sweeper rings for again. `request` is what makes two requests the same, where that is
-    not what is submitted. Raises what `check` raises, IdempotencyKeyReused and QuotaExceeded.
+    not what is submitted. Raises what `check` raises, IdempotencyKeyReused, QuotaExceeded, and what `beside` raises.
     """
     request = request or _fingerprint(submission, kept, filename)
     if key is not None and (receipt := await _answered_before(platform, caller, key, request, kept)):
@@ -201,21 +208,27 @@ async def submit(
                 transcript,
                 approved,
                 kept,
+                beside,
                 parent_job_id=parent,
                 profile_id=caller.profile_id,
                 delete_after_seconds=submission.delete_after_seconds,
-                max_retries=platform.settings.workers.max_retries,
+                max_retries=_max_retries(platform, submission),
             )
             receipt = Receipt.of(recorded, approved)
             if key is not None:
                 await once.remember(session, caller, key, request, receipt.to_json())
     except once.AnsweredBefore:  # by a request that ran beside this one
-        return await submit(
-            platform, caller, submission, kept, filename=filename, parent=parent, key=key, request=request
-        )
+        assert key is not None
+        answer = await _answered_before(platform, caller, key, request, kept)
+        assert answer is not None, "an answer is remembered for days"
+        return answer
     await platform.queue.ring(recorded.id, recorded.dispatch_no)
     await platform.events.publish(job_events.state_event(recorded, message=recorded.message))
     return receipt
+
+
+def _max_retries(platform: Platform, submission: Submission) -> int:
+    return platform.settings.workers.max_retries if submission.max_retries is None else submission.max_retries
 
 
 def _fingerprint(submission: Submission, kept: Kept, filename: str | None) -> str:
@@ -243,9 +256,10 @@ async def _record(
     transcript: Transcript,
     approved: Approved,
     kept: Kept,
+    beside: Beside | None,
     **values: int | UUID | None,
 ) -> Job:
-    return await jobs.insert_job(
+    job = await jobs.insert_job(
         session,
         transcript,
         id=kept.job_id,
@@ -257,6 +271,9 @@ async def _record(
         source_sha256=kept.stored.sha256,
         **values,
     )
+    if beside is not None:
+        await beside(session, job)
+    return job
 
 
 def _welcome(engine: str) -> str:

@@ -50,6 +50,13 @@ async def load(store: Store, key: str) -> Transcript:
     return await asyncio.to_thread(Transcript.model_validate_json, about + segments + b"}")
 
 
+async def load_text(store: Store, key: str) -> str:
+    """Raises ObjectNotFound, StorageUnavailable."""
+    _about, _segments, text = await _read(store, key)
+    said = await asyncio.to_thread(json.loads, b"{" + text.removeprefix(b","))
+    return str(said["text"])
+
+
 async def load_stage(store: Store, key: str) -> StageReached:
     """Raises ObjectNotFound, StorageUnavailable."""
     (reached,) = await _read(store, key)

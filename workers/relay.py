@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from config import metrics
-from db.outbox import Owed
+from db.outbox import OwedToEndpoint
 from domain.errors import EscribaError
 from messaging.transport import Envelope, Outcome, Transport
 from messaging.webhook_sender import WebhookAddress
@@ -70,7 +70,7 @@ class Relay:
             if not taken:
                 await asyncio.wait(self._in_hand, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _take_up(self, room: int) -> list[Owed]:
+    async def _take_up(self, room: int) -> list[OwedToEndpoint]:
         loads = Counter(self._in_hand.values())
         busy = [endpoint_id for endpoint_id, load in loads.items() if load >= MOST_FOR_ONE]
         taken = await outbox.take_up(self._platform, limit=room, share=MOST_FOR_ONE, busy=busy)
@@ -82,7 +82,7 @@ class Relay:
             task.add_done_callback(self._in_hand.pop)
         return taken
 
-    async def _deliver(self, owed: Owed) -> None:
+    async def _deliver(self, owed: OwedToEndpoint) -> None:
         try:
             await outbox.deliver(self._platform, self._transport, owed)
         except EscribaError as error:
