@@ -10,7 +10,20 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = ["api", "cli", "config", "db", "domain", "engines", "media", "messaging", "services", "storage", "workers"]
+PACKAGES = [
+    "api",
+    "cli",
+    "config",
+    "db",
+    "domain",
+    "engines",
+    "media",
+    "messaging",
+    "rabbitmq",
+    "services",
+    "storage",
+    "workers",
+]
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 
 
@@ -31,7 +44,7 @@ def test_no_installed_package_uses_one_of_our_names() -> None:
     assert taken == set()
 
 
-@pytest.mark.parametrize("module", ["api.app", "services.submission", "cli.main"])
+@pytest.mark.parametrize("module", ["api.app", "rabbitmq.main", "services.submission", "cli.main"])
 def test_a_door_loads_no_engine(module: str) -> None:
     heavy = "{'torch', 'grpc', 'faster_whisper', 'ctranslate2', 'pocketsphinx', 'onnxruntime', 'engines', 'media'}"
     program = f"import sys, {module}; print(sorted({heavy} & {{name.split('.')[0] for name in sys.modules}}))"

@@ -14,8 +14,8 @@ PATCHES = ROOT / "tests" / "mutants"
 PLUGINS = ROOT / "tests" / "support" / "plugins"
 
 PARTS = (
-    *("api", "cli", "config", "db", "domain", "engines", "media", "messaging", "services", "storage", "workers"),
-    *("migrations", "alembic.ini"),
+    *("api", "cli", "config", "db", "domain", "engines", "media", "messaging", "rabbitmq", "services", "storage"),
+    *("workers", "migrations", "alembic.ini"),
 )
 TESTS = ("tests", "pyproject.toml")
 """What named tests need besides."""
