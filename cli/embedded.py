@@ -51,7 +51,7 @@ class Embedded:
     """PostgreSQL and Redis, as far as they are ours."""
     engine_servers: tuple[Child, ...]
     processes: tuple[Child, ...]
-    """Workers and API: they need the servers, and a migrated database."""
+    """Workers and doors: they need the servers, and a migrated database."""
 
     async def start(self, supervisor: Supervisor, migrate: Migrate) -> None:
         """Start everything, each as soon as what it needs is there; returns when all of it is ready.
@@ -159,7 +159,7 @@ class _Plan:
     def processes(
         self, settings: Settings, listener: socket.socket, environ: Mapping[str, str]
     ) -> tuple[tuple[Child, ...], tuple[Child, ...]]:
-        """The engine servers; workers and API. None of them gets to know the owner of the schema."""
+        """The engine servers; workers and doors. None of them gets to know the owner of the schema."""
         env = {**environ, **self.said, **self.additions(), "API_PORT": str(listener.getsockname()[1])}
         env.pop("DATABASE_MIGRATION_URL", None)
         worker_env = env | ({"DATABASE_URL": self._database(postgres.WORKER)} if self._ours("DATABASE_URL") else {})
@@ -179,7 +179,20 @@ class _Plan:
             )
             for name in _numbered("api", settings.api.workers)
         )
-        return engine_servers, (*workers, *apis)
+        return engine_servers, (*workers, *apis, *self._rabbitmq(settings, env))
+
+    def _rabbitmq(self, settings: Settings, env: Mapping[str, str]) -> Iterator[Child]:
+        """Its door, where the operator has a broker."""
+        if not self._ours("RABBITMQ_URL"):
+            patience = settings.rabbitmq.connect_attempts * settings.rabbitmq.connect_wait_seconds + 30
+            yield Child(
+                "rabbitmq",
+                _python("rabbitmq"),
+                env,
+                announces=True,
+                ready_seconds=patience,
+                stop_seconds=settings.workers.grace_seconds + 5,
+            )
 
     def _postgres(self, settings: Settings, outside: Path) -> Child:
         place = self.home / "postgres"
@@ -187,9 +200,8 @@ class _Plan:
         data = server.make_cluster(place)
         postgres.end_predecessors(data)
         server.set_up(data, {role: self.secrets[role] for role in postgres.ROLES})
-        pools = (
-            settings.worker_connections * settings.workers.count + settings.database.pool_size * settings.api.workers
-        )
+        doors = settings.api.workers + (0 if self._ours("RABBITMQ_URL") else 1)
+        pools = settings.worker_connections * settings.workers.count + settings.database.pool_size * doors
         return server.child(data, self.ports["postgres"], {"max_connections": str(max(100, pools + 20))})
 
     def _engine_servers(self, env: Mapping[str, str]) -> Iterator[Child]:
