@@ -13,11 +13,12 @@ from config.settings import Settings
 from db.session import NOBODY
 from rabbitmq.audio_files import AudioFiles
 from rabbitmq.main import Door
-from services.platform import open_platform
+from services.platform import Platform, open_platform
 from tests.conftest import require_services
 from tests.support.amqp_client import AmqpClient
 from tests.support.audio import tone
 from tests.support.broker import RabbitMQServer, is_installed
+from tests.support.endpoints import run_sql
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +49,9 @@ def environ(environ: dict[str, str], broker: RabbitMQServer, served: Path) -> di
 
 
 @pytest.fixture
-async def client(broker: RabbitMQServer) -> AsyncIterator[AmqpClient]:
-    """With a broker that has nothing of what was there before."""
+async def client(broker: RabbitMQServer, platform: Platform) -> AsyncIterator[AmqpClient]:
+    """With a broker that has nothing of what was there before, and nothing that is owed to it."""
+    await run_sql(platform, "DELETE FROM outbox_events")
     async with AmqpClient.connected(broker.url) as client:
         await client.delete_all()
         yield client

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import StreamLostError
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class AmqpClient:
     def __init__(self, url: str) -> None:
         self._parameters = pika.URLParameters(url)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pika")
+        self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
 
     @classmethod
@@ -90,21 +92,34 @@ class AmqpClient:
         return await self._do(action)
 
     async def close(self) -> None:
-        def close() -> None:
-            if self._channel is not None and self._channel.connection.is_open:
-                self._channel.connection.close()
-
-        await asyncio.get_running_loop().run_in_executor(self._thread, close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._hang_up)
         self._thread.shutdown()
 
     async def _do(self, action: Callable[[BlockingChannel], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._at_once, action)
 
     def _at_once(self, action: Callable[[BlockingChannel], T]) -> T:
+        try:
+            return action(self._open_channel())
+        except StreamLostError:  # that its broker has gone shows only now
+            return action(self._open_channel())
+
+    def _open_channel(self) -> BlockingChannel:
+        if self._connection is None or not self._connection.is_open:
+            self._hang_up()
+            self._connection, self._channel = pika.BlockingConnection(self._parameters), None
         if self._channel is None or not self._channel.is_open:
-            self._channel = pika.BlockingConnection(self._parameters).channel()
+            self._channel = self._connection.channel()
             self._channel.confirm_delivery()
-        return action(self._channel)
+        return self._channel
+
+    def _hang_up(self) -> None:
+        if self._connection is None:
+            return
+        if self._connection.is_open:
+            self._connection.close()
+        else:
+            self._connection._impl.ioloop.close()  # which pika leaves open where the broker hung up
 
 
 def _receive(channel: BlockingChannel, queue: str, within: float) -> Received:
