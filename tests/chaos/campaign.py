@@ -84,6 +84,11 @@ class Campaign(ABC, Generic[Size]):
         """Figures of which the table has a quantile, by name."""
 
     @classmethod
+    def missing(cls) -> str | None:
+        """What this machine lacks for it, if anything."""
+        return None
+
+    @classmethod
     def planned(cls, size: Size) -> int:
         """About how many faults there will be."""
         return sum(getattr(size, name) for name in cls.repeated)

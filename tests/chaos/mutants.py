@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.announcing import Announcing
+from tests.chaos.asking import Asking
 from tests.chaos.campaign import Campaign
 from tests.chaos.cancelling import Cancelling
 from tests.chaos.draining import Draining
@@ -13,7 +14,7 @@ from tests.chaos.poison import Poison
 from tests.chaos.recovery import Recovery, ShippedRecovery
 from tests.chaos.streams import Streams
 from tests.chaos.submissions import Submissions
-from tests.chaos.tested import ADDRESSES, MEDIA, OWNERS, TOKENS, Tested
+from tests.chaos.tested import ADDRESSES, MEDIA, OWNERS, PATHS, TOKENS, Tested
 from tests.chaos.zombies import Zombies
 
 CAMPAIGNS: tuple[type[Campaign[Any]], ...] = (
@@ -27,6 +28,7 @@ CAMPAIGNS: tuple[type[Campaign[Any]], ...] = (
     Cancelling,
     Draining,
     Announcing,
+    Asking,
     Streams,
 )
 """In the order of the promises."""
@@ -55,6 +57,8 @@ MUTANTS = (
     Mutant("p7-cancel-only-by-pubsub", Cancelling, "held_jobs"),
     Mutant("p8-arq-handles-signals", Draining, "drains"),
     Mutant("p9-told-before-it-is-sent", Announcing, "under_way"),
+    Mutant("p9-acknowledged-before-it-is-kept", Asking, "before_it_is_kept"),
+    Mutant("p9-done-before-it-is-confirmed", Asking, "before_it_is_confirmed"),
     Mutant("p10-no-repair", Streams, "all_is_lost"),
     Mutant("p10-snapshot-before-subscribe", Streams, "storm"),
     Mutant("p11-anybody-s-key", OWNERS, f"{IDENTITIES}::test_of_what_is_another_s_nobody_learns_even_that_it_is_there"),
@@ -71,6 +75,12 @@ MUTANTS = (
         "p13-check-then-resolve-again",
         ADDRESSES,
         "tests/messaging/test_webhook_sender.py::test_a_name_is_resolved_once_for_a_connection",
+        quick=True,
+    ),
+    Mutant(
+        "p13-checked-then-opened-again",
+        PATHS,
+        "tests/rabbitmq/test_audio_files.py::test_ten_thousand_races_against_links_are_lost_by_none",
         quick=True,
     ),
     Mutant("p14-algorithm-of-the-header", TOKENS, "tests/api/accounts/test_tokens.py::test_no_forged_token_is_taken"),

@@ -51,6 +51,12 @@ ADDRESSES = Tested(
         "tests/api/test_webhooks.py::test_a_url_that_does_not_lead_to_the_public_internet_is_refused",
     ),
 )
+PATHS = Tested(
+    "P13",
+    "No request opens a file outside the folders that are served",
+    "hostile paths, and links that take the places of files and folders while they are opened",
+    ("tests/rabbitmq/test_audio_files.py",),
+)
 TOKENS = Tested(
     "P14",
     "Tokens cannot be forged; revocation is quick",
@@ -58,7 +64,7 @@ TOKENS = Tested(
     ("tests/api/accounts/test_tokens.py", "tests/api/accounts/test_logins.py"),
 )
 
-TESTED = (OWNERS, MEDIA, ADDRESSES, TOKENS)
+TESTED = (OWNERS, MEDIA, ADDRESSES, PATHS, TOKENS)
 
 
 async def run(promise: Tested, code: Path, *tests: str) -> Record:

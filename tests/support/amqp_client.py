@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import StreamLostError
+from pika.exceptions import AMQPError, StreamLostError
 
 T = TypeVar("T")
 
@@ -116,9 +116,9 @@ class AmqpClient:
     def _hang_up(self) -> None:
         if self._connection is None:
             return
-        if self._connection.is_open:
+        try:
             self._connection.close()
-        else:
+        except AMQPError:
             self._connection._impl.ioloop.close()  # which pika leaves open where the broker hung up
 
 

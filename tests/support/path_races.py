@@ -1,15 +1,11 @@
-"""Hostile paths, and races against whoever opens a file by its name: `python -m tests.support.path_races FOLDER TIMES`.
+"""Hostile paths, and races against whoever opens a file by its name."""
 
-The product's code is imported where it is used, so that a campaign can have a copy of it attacked.
-"""
-
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Self
@@ -22,14 +18,17 @@ CANARY = b"nobody may read this"
 LIMIT = 1000
 
 SWAPPER = """
-import os, sys
-served, aside, link = sys.argv[1:]
+import ctypes, os, sys
+exchange = ctypes.CDLL(None, use_errno=True).renameat2
+pairs = list(zip(map(os.fsencode, sys.argv[1::2]), map(os.fsencode, sys.argv[2::2])))
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 print("ready", flush=True)
 while True:
-    os.rename(served, aside); os.rename(link, served)
-    os.rename(served, link); os.rename(aside, served)
+    for place, link in pairs:
+        if exchange(AT_FDCWD, place, AT_FDCWD, link, RENAME_EXCHANGE):
+            sys.exit(os.strerror(ctypes.get_errno()))
 """
-"""Puts a link in the place of a folder or file, and that back, for as long as it lives."""
+"""Has files or folders change names with links, again and again, for as long as it lives: renameat2(2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,23 +131,23 @@ class Found:
 
 def escapes(ground: Ground, *, times: int) -> Found:
     """Open files by name, again and again, while links take the places of the file and of its folder."""
-    read = refused = escaped = 0
+    meant = refused = escaped = 0
     file, folder = ground.served / "raced.wav", ground.served / "raced"
     file.write_bytes(b"served")
     folder.mkdir()
     (folder / "b.wav").write_bytes(b"served")
     (ground.outside / "b.wav").write_bytes(CANARY)
     paths = [str(file), str(folder / "b.wav")]
-    with _swapping(file, ground.secret), _swapping(folder, ground.outside):
+    with _swapping({file: ground.secret, folder: ground.outside}):
         for n in range(times):
             try:
                 content = read(ground, paths[n % 2])
             except EscribaError:
                 refused += 1
             else:
-                read += content == b"served"
+                meant += content == b"served"
                 escaped += content != b"served"
-    return Found(read, refused, escaped)
+    return Found(meant, refused, escaped)
 
 
 def read(ground: Ground, path: str) -> bytes:
@@ -160,19 +159,30 @@ def read(ground: Ground, path: str) -> bytes:
 
 
 @contextmanager
-def _swapping(place: Path, target: Path) -> Iterator[None]:
-    link, aside = place.with_name(f"{place.name}.link"), place.with_name(f"{place.name}.aside")
-    link.symlink_to(target)
-    command = [sys.executable, "-c", SWAPPER, str(place), str(aside), str(link)]
+def _swapping(targets: dict[Path, Path]) -> Iterator[None]:
+    """Meanwhile, each place is itself at one moment, and a link to its target at the next."""
+    command = [sys.executable, "-c", SWAPPER]
+    for place, target in targets.items():
+        link = place.with_name(f"{place.name}.link")
+        link.symlink_to(target)
+        command += [str(place), str(link)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as swapper:
         try:
             assert swapper.stdout is not None
             swapper.stdout.readline()
             yield
+            assert swapper.poll() is None, "nothing was swapped any more"
         finally:
             swapper.kill()
 
 
-if __name__ == "__main__":
-    folder, times = Path(sys.argv[1]), int(sys.argv[2])
-    print(json.dumps(asdict(escapes(Ground.make(folder), times=times))))
+def opened(ground: Ground, paths: list[str]) -> int:
+    """Of how many of these something is to be read."""
+    found = 0
+    for path in paths:
+        try:
+            read(ground, path)
+        except EscribaError:
+            continue
+        found += 1
+    return found
