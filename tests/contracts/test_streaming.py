@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from api.dialects.streaming import Place, deltas
+from api.dialects.words import Place, deltas
 from config.load import load_settings
 from domain.access import Caller
 from domain.errors import NoAudio
