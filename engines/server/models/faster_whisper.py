@@ -15,8 +15,9 @@ from domain.errors import EngineFailed
 from domain.transcript import Detected, Heard, Progress, Segment, Word
 from engines.contract import SAMPLE_RATE_HZ, Hearing
 from engines.server.contract import OnDownload
-from engines.server.models.hotwords import PROMPT_OPTIONS, read_prompt
+from engines.server.models.hotwords import read_prompt
 from engines.server.models.samples import read_samples
+from engines.server.models.translating import INTO, WHISPER_OPTIONS, task_of, translates
 from engines.server.models.weights import allowed_weights, default_weights
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class FasterWhisper:
             default_language="en" if english else None,
             detects_language=not english,
             boosts_words=True,
-            options=PROMPT_OPTIONS,
+            options=WHISPER_OPTIONS,
         )
 
     @classmethod
@@ -99,8 +100,12 @@ class FasterWhisper:
         prompt, told = read_prompt(hearing, self._count_tokens)
         yield from told
         yield Progress(stage=TRANSCRIBE_STAGE, done=0, total=hearing.audio_seconds)
-        segments, info = self._model.transcribe(read_samples(audio), language=language, hotwords=prompt, **_DECODING)
-        if hearing.language is None and info.duration_after_vad > 0:
+        segments, info = self._model.transcribe(
+            read_samples(audio), language=language, task=task_of(hearing), hotwords=prompt, **_DECODING
+        )
+        if translates(hearing):
+            yield Detected(language=INTO)
+        elif hearing.language is None and info.duration_after_vad > 0:
             yield Detected(language=tag_of(info.language), probability=info.language_probability)
         heard_until = 0.0
         for found in segments:

@@ -23,9 +23,10 @@ from engines.contract import SAMPLE_RATE_HZ, Hearing
 from engines.server.contract import OnDownload
 from engines.server.models.faster_whisper import LANGUAGES, tag_of, whisper_code
 from engines.server.models.following import TellShare, follow
-from engines.server.models.hotwords import PROMPT_OPTIONS, read_prompt
+from engines.server.models.hotwords import read_prompt
 from engines.server.models.samples import Samples, read_samples
 from engines.server.models.speakers import SaidBy, tell_apart
+from engines.server.models.translating import INTO, WHISPER_OPTIONS, task_of, translates
 from engines.server.models.weights import Weights, resolve
 from engines.server.models.whisperx_library import (
     Aligner,
@@ -86,7 +87,7 @@ class WhisperX:
             speakers_unasked=True,
             boosts_words=True,
             stages=(VAD_STAGE, TRANSCRIBE_STAGE, ALIGN_STAGE, *([DIARIZE_STAGE] if diarizes else [])),
-            options=PROMPT_OPTIONS,
+            options=WHISPER_OPTIONS,
         )
 
     @classmethod
@@ -121,7 +122,11 @@ class WhisperX:
             code, probability = self._recogniser.detect_language(_speech_of(job.samples, stretches))
             yield Detected(language=tag_of(code), probability=min(1.0, probability))
         heard = yield from self._hear(job, stretches, code, prompt)
-        return StageReached(stage=TRANSCRIBE_STAGE, language=tag_of(code), segments=tuple(heard))
+        if not translates(job.hearing):
+            return StageReached(stage=TRANSCRIBE_STAGE, language=tag_of(code), segments=tuple(heard))
+        yield Detected(language=INTO)
+        yield Notice(code="no_word_times", message="the words of a translation have no times: nobody has spoken them")
+        return StageReached(stage=TRANSCRIBE_STAGE, language=INTO, segments=tuple(heard))
 
     @cached_property
     def _recogniser(self) -> Recogniser:
@@ -152,7 +157,7 @@ class WhisperX:
         while len(heard) < len(stretches):
             batch = stretches[len(heard) : len(heard) + size]
             try:
-                found = self._recogniser.hear(job.samples, batch, code, prompt)
+                found = self._recogniser.hear(job.samples, batch, code, prompt, task_of(job.hearing))
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -172,14 +177,15 @@ class WhisperX:
         """Align and tell apart, as far as that can be had. Without speakers, sentences go out as they are aligned."""
         wants_speakers = job.hearing.enable_diarization is not False
         segments: list[Segment] = []
-        for item in reached.segments if reached.stage == ALIGN_STAGE else self._align(job, reached):
+        stands = reached.stage == ALIGN_STAGE or translates(job.hearing)
+        for item in reached.segments if stands else self._align(job, reached):
             if wants_speakers and isinstance(item, Segment):
                 segments.append(item)
             else:
                 yield item
         if not wants_speakers:
             return
-        if reached.stage != ALIGN_STAGE and self._aligner is not None and _diarizes(self._settings):
+        if not stands and self._aligner is not None and _diarizes(self._settings):
             yield StageReached(stage=ALIGN_STAGE, language=reached.language, segments=tuple(segments))
         yield job.progress(DIARIZE_STAGE, 0)
         said_by = yield from self._find_speakers(job, segments)

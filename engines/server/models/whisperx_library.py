@@ -145,6 +145,7 @@ class Recogniser:
         stretches: list[Stretch],
         code: str,
         prompt: str | None = None,
+        task: str = "transcribe",
     ) -> list[Found]:
         """The text of `stretches`, all in one batch; Whisper reads `prompt` before each of them.
 
@@ -155,7 +156,9 @@ class Recogniser:
         given.merge_chunks = lambda found, *_args, **_options: found
         self._pipeline.vad_model = given
         self._pipeline.options = replace(self._options, hotwords=prompt)
-        found: list[Found] = self._pipeline.transcribe(samples, batch_size=len(stretches), language=code)["segments"]
+        # The task is said in any case: the library keeps the last one.
+        said = self._pipeline.transcribe(samples, batch_size=len(stretches), language=code, task=task)
+        found: list[Found] = said["segments"]
         return found
 
 
