@@ -3,21 +3,34 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import IdempotencyKey
 
 
-async def take(session: AsyncSession, **values: Any) -> bool:
-    """Keep an answer under its key, unless another has one there: waits for a transaction that is about to."""
-    statement = insert(IdempotencyKey).values(values).on_conflict_do_nothing().returning(IdempotencyKey.owner)
+async def take(session: AsyncSession, *, lasts: timedelta, **values: Any) -> bool:
+    """Keep an answer under its key, unless another has one there that is younger than `lasts`.
+
+    Waits for a transaction that is about to.
+    """
+    anew = {**values, "created_at": func.now()}
+    statement = (
+        insert(IdempotencyKey)
+        .values(values)
+        .on_conflict_do_update(
+            index_elements=["owner", "key_sha256"], set_=anew, where=IdempotencyKey.created_at <= func.now() - lasts
+        )
+        .returning(IdempotencyKey.owner)
+    )
     return await session.scalar(statement) is not None
 
 
-async def answered(session: AsyncSession, *, owner: str, key_sha256: str) -> IdempotencyKey | None:
-    return await session.get(IdempotencyKey, (owner, key_sha256))
+async def answered(session: AsyncSession, *, owner: str, key_sha256: str, lasts: timedelta) -> IdempotencyKey | None:
+    of_key = (IdempotencyKey.owner == owner, IdempotencyKey.key_sha256 == key_sha256)
+    young = IdempotencyKey.created_at > func.now() - lasts
+    return (await session.scalars(select(IdempotencyKey).where(*of_key, young))).one_or_none()
 
 
 async def forget(session: AsyncSession, *, older_than: timedelta) -> int:

@@ -28,6 +28,8 @@ class Key:
     """An Idempotency-Key. Callers choose it and may put a name into it, so only its hash goes any further."""
 
     sha256: str
+    lasts: timedelta = KEPT
+    """For how long an answer is given again. No time: never, but this one takes the place of whatever is there."""
 
     @classmethod
     def parse(cls, key: str) -> Self:
@@ -45,13 +47,15 @@ def fingerprint(**request: Any) -> str:
 
 async def is_known(platform: Platform, caller: Caller, key: Key) -> bool:
     async with platform.sessions.alone(owner=caller.owner) as session:
-        return await idempotency.answered(session, owner=caller.owner, key_sha256=key.sha256) is not None
+        return (
+            await idempotency.answered(session, owner=caller.owner, key_sha256=key.sha256, lasts=key.lasts) is not None
+        )
 
 
 async def answer_before(platform: Platform, caller: Caller, key: Key, request: str) -> dict[str, Any] | None:
     """The answer that `request` got the first time, if there was one. Raises IdempotencyKeyReused."""
     async with platform.sessions.alone(owner=caller.owner) as session:
-        found = await idempotency.answered(session, owner=caller.owner, key_sha256=key.sha256)
+        found = await idempotency.answered(session, owner=caller.owner, key_sha256=key.sha256, lasts=key.lasts)
     if found is not None and found.request_sha256 != request:
         raise IdempotencyKeyReused
     return None if found is None else found.receipt
@@ -60,7 +64,7 @@ async def answer_before(platform: Platform, caller: Caller, key: Key, request: s
 async def remember(session: AsyncSession, caller: Caller, key: Key, request: str, receipt: dict[str, Any]) -> None:
     """Keep the answer in the transaction that makes it true. Raises AnsweredBefore."""
     kept = {"owner": caller.owner, "key_sha256": key.sha256, "request_sha256": request, "receipt": receipt}
-    if not await idempotency.take(session, **kept):
+    if not await idempotency.take(session, lasts=key.lasts, **kept):
         raise AnsweredBefore
 
 

@@ -252,20 +252,21 @@ class Idempotency:
     """In place of `db.idempotency`."""
 
     @staticmethod
-    async def take(session: Transaction, **values: Any) -> bool:
+    async def take(session: Transaction, *, lasts: timedelta, **values: Any) -> bool:
         now = await session.statement()
         key = ("key", values["owner"], values["key_sha256"])
         await session.lock(*key)
-        if session.get(*key) is not None:
+        there: KeyRow | None = session.get(*key)
+        if there is not None and there.created_at > now - lasts:
             return False
         session.put(KeyRow(created_at=now, **values), *key)
         return True
 
     @staticmethod
-    async def answered(session: Transaction, *, owner: str, key_sha256: str) -> KeyRow | None:
-        await session.statement()
+    async def answered(session: Transaction, *, owner: str, key_sha256: str, lasts: timedelta) -> KeyRow | None:
+        now = await session.statement()
         found: KeyRow | None = session.get("key", owner, key_sha256)
-        return found
+        return found if found is not None and found.created_at > now - lasts else None
 
 
 class Usage:
