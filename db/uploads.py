@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.jobs import OF_OWNER
-from db.moves import END_TRANSCRIPT, change, changed, move, moved
+from db.moves import change, changed, move, moved
 from db.tables import Job, Transcript
 from domain.lifecycle import UPLOAD_EXPIRED, JobState
 
@@ -56,7 +56,6 @@ async def expire(session: AsyncSession, *, older_than: timedelta, limit: int) ->
         .with_for_update(skip_locked=True)
     )
     expired = [job for job_id in old.all() if (job := await moved(session, EXPIRE, job_id)) is not None]
-    for job in expired:
-        ended = {"of_transcript": job.transcript_id, "listener": job.owner, "status": JobState.FAILED}
-        await session.execute(END_TRANSCRIPT, ended)
+    theirs = Transcript.id.in_([job.transcript_id for job in expired])
+    await session.execute(update(Transcript).where(theirs).values(status=JobState.FAILED, updated_at=func.now()))
     return expired
