@@ -1,6 +1,6 @@
 """What every stream of server-sent events has in common: where a client goes on, and how it is sent."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Annotated
 
 from fastapi import Depends, Header, Query
@@ -55,5 +55,7 @@ class Counted(EventSourceResponse):
             await super().__call__(scope, receive, send)
 
 
-def streamed(events: AsyncGenerator[ServerSentEvent] | AsyncGenerator[bytes]) -> EventSourceResponse:
-    return Counted(events, ping=PING_SECONDS, headers=HEADERS)
+def streamed(
+    events: AsyncGenerator[ServerSentEvent] | AsyncGenerator[bytes], headers: Mapping[str, str] = {}
+) -> EventSourceResponse:
+    return Counted(events, ping=PING_SECONDS, headers={**HEADERS, **headers})

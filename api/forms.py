@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from api.uploads import Fields
 from domain.errors import Invalid
 from domain.lifecycle import JobOptions
 from domain.text import IS_PLAIN, plain
@@ -118,7 +119,7 @@ class SubmitForm(BaseModel):
         return roles
 
     @classmethod
-    def read(cls, fields: dict[str, str]) -> Self:
+    def read(cls, fields: Fields) -> Self:
         """Raises Invalid, naming the first field at fault."""
         try:
             return cls.model_validate({name: value for name, value in fields.items() if value != ""})
@@ -126,7 +127,7 @@ class SubmitForm(BaseModel):
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
-                known = ", ".join(["file", *cls.model_fields])
+                known = ", ".join(["file", *(field.alias or name for name, field in cls.model_fields.items())])
                 raise Invalid(f"there is no field {name!r} here; the form takes {known}", field=name) from error
             raise Invalid(f"{name}: {first['msg']}", field=name) from error
 
@@ -226,5 +227,5 @@ def openapi_body(form: type[SubmitForm]) -> dict[str, Any]:
         "file": {"type": "string", "format": "binary", "description": "The recording."},
         **schema["properties"],
     }
-    body = {"type": "object", "required": ["file"], "properties": properties}
+    body = {"type": "object", "required": ["file", *schema.get("required", ())], "properties": properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}}

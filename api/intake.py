@@ -8,7 +8,7 @@ from api import forms
 from api.dependencies import CallerDep, PlatformDep
 from api.observing import template_of
 from api.schemas import JobAccepted
-from api.uploads import Form
+from api.uploads import NOTHING_REPEATS, Fields, Form, Repeating
 from config import metrics, telemetry, traces
 from domain import errors
 from services import once, submission
@@ -52,22 +52,38 @@ class Intake:
             approved = await self._check_early(kind, form.before_file)
         kept = await self._store(form)
         async with submission.discarding(self._platform, self._caller, kept):
-            receipt = await submission.submit(
-                self._platform,
-                self._caller,
-                self._read(kind, form.fields),
-                kept,
-                filename=forms.bare_name(form.filename),
-                key=self._key,
-                approved=approved,
-            )
-        telemetry.note(job_id=str(receipt.job_id))
-        traces.link(receipt.job_id)
+            wanted = self._read(kind, form.fields)
+            receipt = await self._submit(wanted, kept, form, key=self._key, approved=approved)
         return accepted(receipt, self._response)
 
-    async def _begin(self) -> Form:
+    async def _submit(
+        self,
+        wanted: submission.Submission,
+        kept: submission.Kept,
+        form: Form,
+        *,
+        key: once.Key | None,
+        approved: submission.Approved | None,
+        request: str | None = None,
+    ) -> submission.Receipt:
+        receipt = await submission.submit(
+            self._platform,
+            self._caller,
+            wanted,
+            kept,
+            filename=forms.bare_name(form.filename),
+            key=key,
+            approved=approved,
+            request=request,
+        )
+        telemetry.note(job_id=str(receipt.job_id))
+        traces.link(receipt.job_id)
+        return receipt
+
+    async def _begin(self, repeating: Repeating = NOTHING_REPEATS) -> Form:
         """The form, read up to its file."""
-        form = Form(self._request, largest_file_bytes=self._platform.settings.api.max_file_size_bytes)
+        limit = self._platform.settings.api.max_file_size_bytes
+        form = Form(self._request, largest_file_bytes=limit, repeating=repeating)
         await form.read_up_to_file()
         return form
 
@@ -79,10 +95,10 @@ class Intake:
     async def _is_known(self) -> bool:
         return self._key is not None and await once.is_known(self._platform, self._caller, self._key)
 
-    def _read(self, kind: type[forms.SubmitForm], fields: dict[str, str]) -> submission.Submission:
+    def _read(self, kind: type[forms.SubmitForm], fields: Fields) -> submission.Submission:
         return kind.read(fields).submission(self._platform.settings.engines.default_engine)
 
-    async def _check_early(self, kind: type[forms.SubmitForm], fields: dict[str, str]) -> submission.Approved | None:
+    async def _check_early(self, kind: type[forms.SubmitForm], fields: Fields) -> submission.Approved | None:
         """None where a field behind the file may yet put right what is wrong: another engine, a wish for warnings."""
         try:
             return await submission.check(self._platform, self._caller, self._read(kind, fields))

@@ -1,6 +1,6 @@
 """A multipart form read from the socket straight into the store: no spooling, no temporary file, bounded memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,27 @@ LARGEST_HEADER_BYTES = 8_192
 OVERHEAD_BYTES = LARGEST_FIELDS_BYTES + MOST_PARTS * LARGEST_HEADER_BYTES
 """What a form may weigh besides its file."""
 
+Fields = dict[str, str | list[str]]
+"""By name; a list for those of `Repeating.names`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeating:
+    """What a form may have besides single fields."""
+
+    names: frozenset[str] = frozenset()
+    """Fields that may come again and again, as `keywords[]`; without the brackets they are the same."""
+    most: int = MOST_PARTS
+    """Parts of one form."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Fields of which not even the value is read, each with the reason."""
+
+    def name_of(self, name: str) -> str:
+        return f"{name}[]" if f"{name}[]" in self.names | self.refused.keys() else name
+
+
+NOTHING_REPEATS = Repeating()
+
 
 @dataclass(slots=True)
 class _Part:
@@ -28,12 +49,12 @@ class _Part:
 class Form:
     """A form whose fields are at hand when `media()` begins to yield, those behind the file when it has ended."""
 
-    def __init__(self, request: Request, *, largest_file_bytes: int) -> None:
-        self.fields: dict[str, str] = {}
-        self.before_file: dict[str, str] = {}
+    def __init__(self, request: Request, *, largest_file_bytes: int, repeating: Repeating = NOTHING_REPEATS) -> None:
+        self.fields: Fields = {}
+        self.before_file: Fields = {}
         """The fields that came before the file; of those behind it, some may have come along with its first bytes."""
         self.filename: str | None = None
-        self._request = request
+        self._request, self._repeating = request, repeating
         self._limit = largest_file_bytes
         self._body = request.stream()
         self._parser = _parser_for(request, self)
@@ -86,8 +107,8 @@ class Form:
 
     def on_part_begin(self) -> None:
         self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise Invalid(f"a form of more than {MOST_PARTS} parts is not one of ours")
+        if self._parts > self._repeating.most:
+            raise Invalid(f"a form of more than {self._repeating.most} parts is not one of ours")
         self._part = _Part()
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -108,6 +129,9 @@ class Form:
             self._part.filename = None if raw is None else raw.decode("utf-8", "replace")
 
     def on_headers_finished(self) -> None:
+        self._part.name = self._repeating.name_of(self._part.name)
+        if self._part.name in self._repeating.refused:
+            raise Invalid(self._repeating.refused[self._part.name], field=self._part.name)
         if self._part.name != FILE_FIELD:
             return
         if self._file_began:
@@ -127,7 +151,7 @@ class Form:
             return
         self._fields_bytes += end - start
         if self._fields_bytes > LARGEST_FIELDS_BYTES:
-            raise Invalid("the form's fields are too long")
+            raise Invalid(f"the form's fields are too long: together they may have {LARGEST_FIELDS_BYTES:,} bytes")
         self._part.value.extend(data[start:end])
 
     def on_part_end(self) -> None:
@@ -137,9 +161,13 @@ class Form:
         if part.filename is not None:
             raise Invalid(f"send the recording as the form field {FILE_FIELD!r}, not as another", field=FILE_FIELD)
         try:
-            self.fields[part.name] = part.value.decode()
+            value = part.value.decode()
         except UnicodeDecodeError as error:
             raise Invalid("a form field is not UTF-8 text") from error
+        if part.name in self._repeating.names:
+            self.fields[part.name] = [*self.fields.get(part.name, ()), value]
+        else:
+            self.fields[part.name] = value
 
     def on_end(self) -> None:
         self._ended = True

@@ -9,6 +9,7 @@ from api.forms import Name, SubmitForm
 from api.intake import Intake
 from api.model_wishes import settle
 from api.schemas import JobAccepted
+from api.uploads import Fields
 from services import engine_reports
 from services.submission import Submission
 
@@ -43,7 +44,7 @@ class SocketIntake(Intake):
         self._reports = await engine_reports.known(self._platform)
         return await self.take(SocketForm)
 
-    def _read(self, kind: type[SubmitForm], fields: dict[str, str]) -> Submission:
+    def _read(self, kind: type[SubmitForm], fields: Fields) -> Submission:
         submission = super()._read(kind, fields)
         settings = self._platform.settings
         options = settle(
