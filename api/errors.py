@@ -1,4 +1,4 @@
-"""Errors as HTTP: one shape, one table. `{"error": {"code", "message", "field"?}}`."""
+"""Errors as HTTP: one table, and one shape unless a dialect has its own. `{"error": {"code", "message", "field"?}}`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from domain import account_errors, errors
 
@@ -55,11 +56,36 @@ def status_of_kind(kind: type[errors.EscribaError]) -> int:
     return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
 
 
+Shape = Callable[[int, ErrorBody], Response]
+"""How a status and an error look to the clients of a contract."""
+
+SHAPE = "escriba.error_shape"
+"""Where the scope of a request has the shape that its errors take, if it is not ours."""
+
+
+def _ours(status: int, said: ErrorBody) -> Response:
+    return JSONResponse(ErrorView(error=said).model_dump(exclude_none=True), status)
+
+
+class Refusal(Response):
+    """An error that takes its shape by the request that it answers."""
+
+    def __init__(self, status: int, said: ErrorBody, headers: dict[str, str]) -> None:
+        super().__init__(status_code=status)
+        self._said, self._given = said, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        shape: Shape = scope.get(SHAPE, _ours)
+        shaped = shape(self.status_code, self._said)
+        for name, value in self._given.items():
+            shaped.headers.setdefault(name, value)
+        await shaped(scope, receive, send)
+
+
 def render(
     status: int, code: str, message: str, *, field: str | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    body = ErrorView(error=ErrorBody(code=code, message=message, field=field))
-    return JSONResponse(body.model_dump(exclude_none=True), status, headers=headers)
+    return Refusal(status, ErrorBody(code=code, message=message, field=field), headers or {})
 
 
 def answer(error: errors.EscribaError) -> Response:
