@@ -81,7 +81,7 @@ ci-services: ## Install by apt the servers that only tests need (Swift, Chromium
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 
 lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
-	@for name in uv core dev; do \
+	@for name in uv core dev openai-1 openai-2 openai-3; do \
 	    $(BIN)/$(LOCK) --excludes requirements/core-excludes.txt requirements/$$name.in -o requirements/$$name.txt; done
 	@$(BIN)/$(LOCK) --override requirements/whisperx-overrides.txt --no-emit-package torch \
 	    --no-emit-package torchvision --no-emit-package triton requirements/whisperx.in -o requirements/whisperx.txt

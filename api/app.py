@@ -9,8 +9,9 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from api import document, errors
 from api.bodies import BodyLimit
-from api.dialects import socket, streaming
+from api.dialects import openai, socket, streaming
 from api.dialects import subtitles as subtitles_dialect
+from api.dialects.openai_errors import OpenAIEdge
 from api.dialects.socket_conversation import Connections
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
@@ -31,7 +32,7 @@ Send a recording, follow the job, read the transcript.
     curl -N http://127.0.0.1:8000/api/transcribe/jobs/stream/JOB_ID
     curl http://127.0.0.1:8000/api/transcribe/jobs/result/JOB_ID?format=srt
 
-Every error has the shape `{"error": {"code", "message"}}`: match on the code, show the message.
+Every error has the shape `{"error": {"code", "message"}}`, below /v1 OpenAI's: match on the code, show the message.
 """
 
 
@@ -43,6 +44,8 @@ UPLOADS = (
     "/transcribe",
     "/transcribe-job",
     "/upload",
+    f"{openai.router.prefix}/audio/transcriptions",
+    f"{openai.router.prefix}/audio/translations",
 )
 """Where recordings are sent; `api.uploads` counts their bytes."""
 
@@ -78,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=["X-Request-ID"],
         )
     app.add_middleware(HostAndOriginGuard, settings=settings.api)
+    app.add_middleware(OpenAIEdge)
     app.add_middleware(Observed)
     app.include_router(transcribe_jobs.router)
     app.add_api_route(
@@ -95,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(socket.router)
     app.include_router(streaming.router)
     app.include_router(subtitles_dialect.router)
+    app.include_router(openai.router)
     app.include_router(media.router)
     app.include_router(health.router)
     app.include_router(metrics.router)

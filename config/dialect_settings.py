@@ -33,3 +33,13 @@ class SocketSettings(Section):
         "How long a WebSocket's client may leave a ping unanswered, or a message unread, before it is hung up on.",
         default=300.0,
     )
+
+
+class OpenAISettings(Section):
+    """The OpenAI dialect."""
+
+    retry_window_seconds: PositiveFloat = env(
+        "OPENAI_RETRY_WINDOW_SEC",
+        "How long a recording that OpenAI's library sends again, as no answer came, meets the job that it made before.",
+        default=3600.0,
+    )

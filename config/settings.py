@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from config.account_settings import AccountSettings
-from config.dialect_settings import SocketSettings, SubtitleSettings
+from config.dialect_settings import OpenAISettings, SocketSettings, SubtitleSettings
 from config.engine_settings import EngineSettings as EngineSettings  # engines, those of others too, take it from here
 from config.fields import (
     AnyCase,
@@ -277,6 +277,7 @@ class Settings(Section):
     rabbitmq: RabbitMQSettings
     sockets: SocketSettings
     subtitles: SubtitleSettings
+    openai: OpenAISettings
     log: LogSettings
     telemetry: TelemetrySettings
 

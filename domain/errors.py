@@ -19,6 +19,7 @@ EscribaError                    internal
 ├── BodyTooLarge                body_too_large        of a request that is no recording
 ├── NotFound                    not_found
 │   ├── JobNotFound             job_not_found
+│   ├── ModelNotFound           model_not_found
 │   ├── ContextNotFound         context_not_found
 │   ├── WebhookNotFound         webhook_not_found
 │   ├── DeliveryNotFound        delivery_not_found
@@ -59,7 +60,7 @@ EscribaError                    internal
 └── BadSettings                 bad_settings          stops the start of a process
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from domain.text import keepable
 
@@ -111,11 +112,16 @@ class UnsupportedOption(Invalid):
     code = "unsupported_option"
 
     def __init__(self, option: str, who: str, why: str, able: list[str]) -> None:
+        self.who, self.why, self.able = who, why, able
         others = f"engines that can: {', '.join(able)}" if able else "no engine here can"
         super().__init__(
             f"{who} cannot honour {option!r}: {why} ({others}); leave it out, or send on_unsupported=warn",
             field=option,
         )
+
+    def of(self, option: str) -> Self:
+        """The same, of an option that its caller knows by another name."""
+        return type(self)(option, self.who, self.why, self.able)
 
 
 class UnknownModel(UnsupportedOption):
@@ -195,6 +201,14 @@ class NotFound(EscribaError):
 class JobNotFound(NotFound):
     code = "job_not_found"
     said = "there is no such job; it may have been deleted"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"there is no model {name!r}; choose one of {', '.join(known)}")
+        self.field = "model"
 
 
 class ContextNotFound(NotFound):

@@ -90,7 +90,7 @@ def waive(options: JobOptions, engine: str, missing: Sequence[Unmet]) -> JobOpti
     """The options without what `engine` cannot honour, and with a warning for each in its place."""
     names = {each.option for each in missing}
     without: dict[str, Any] = {name: None for name in names if name in JobOptions.model_fields}
-    if "context_id" in names:
+    if names & {"context_id", "keywords"}:
         without |= {"context_version": None, "terms": ()}
     own = {
         name: value
@@ -146,7 +146,7 @@ def _unmet_speakers(report: EngineReport, options: JobOptions, diarizer: EngineR
 
 def _unmet_vocabulary(report: EngineReport, options: JobOptions) -> Iterator[Unmet]:
     if (options.context_id or options.terms) and not report.boosts_words:
-        yield Unmet("context_id", "it cannot be told which words to expect")
+        yield Unmet("context_id" if options.context_id else "keywords", "it cannot be told which words to expect")
 
 
 def _unmet_own(schema: dict[str, Any], given: Mapping[str, Any]) -> Iterator[Unmet]:

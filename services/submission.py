@@ -114,7 +114,7 @@ async def check(platform: Platform, caller: Caller, submission: Submission, *, b
     options = await contexts.freeze(platform, caller, submission.options)
     checked = engine_reports.check(await engine_reports.known(platform), options)
     if checked.waits_for and not submission.wait:
-        raise EngineUnavailable(f"{checked.waits_for}; leave out wait=false to queue the job until it is")
+        raise EngineUnavailable(f"{checked.waits_for}; send wait=true to queue the job until it is")
     return Approved(submission, checked.options, checked.waits_for)
 
 

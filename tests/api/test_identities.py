@@ -106,6 +106,10 @@ KINDS = {
     "GET /job/{job_id}": READ,
     "DELETE /job/{job_id}": WRITE,
     "GET /queue/info": READ,
+    "POST /v1/audio/transcriptions": WRITE,
+    "POST /v1/audio/translations": WRITE,
+    "GET /v1/models": READ,
+    "GET /v1/models/{model}": READ,
 }
 CLOSED = {route: scope for route, scope in KINDS.items() if scope not in (OPEN, SIGNED)}
 
@@ -169,6 +173,7 @@ async def victim(client: httpx.AsyncClient, platform: Platform) -> Victim:
         "key_id": key.json()["key_id"],
         "profile_id": profile.json()["profile_id"],
         "user_id": found.owner,
+        "model": str(uuid4()),  # which nobody has
     }
     return Victim(found, ids)
 
@@ -223,7 +228,7 @@ async def test_a_key_goes_as_far_as_its_scope(
         assert refused == (scope != CLOSED[route]), scope
 
 
-@pytest.mark.parametrize("route", [route for route in CLOSED if "{" in route])
+@pytest.mark.parametrize("route", [route for route in CLOSED if "{" in route and "{model}" not in route])
 async def test_of_what_is_another_s_nobody_learns_even_that_it_is_there(
     client: httpx.AsyncClient, victim: Victim, route: str
 ) -> None:

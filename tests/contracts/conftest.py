@@ -24,6 +24,8 @@ from services.attempts import Attempt
 from services.platform import Platform
 from tests.api.conftest import serving, vouching
 from tests.conftest import ROOT
+from tests.support.at_work import at_work
+from tests.support.openai_desk import ABLE, AWAY, PLAIN, Able, Desk, plain_engine
 from tests.support.scripted import ScriptedEngine, registry_of
 from workers.pipeline import run_attempt
 
@@ -71,6 +73,23 @@ def work(platform: Platform) -> Callable[..., Awaitable[None]]:
         await run_attempt(platform, registry_of(engine), UUID(str(job_id)), worker="worker-1")
 
     return attempt
+
+
+@pytest.fixture(scope="module")
+async def openai_url(settings: Settings, platform: Platform) -> AsyncIterator[str]:
+    await engine_reports.record(platform, worker="worker-1", reports=[ABLE, PLAIN, AWAY])
+    async with vouching(platform), serving(settings) as url:
+        yield url
+
+
+@pytest.fixture
+async def desk(openai_url: str, platform: Platform) -> AsyncIterator[Desk]:
+    able, plain = Able(), plain_engine()
+    async with (
+        at_work(platform, able, plain),
+        httpx.AsyncClient(base_url=openai_url, timeout=60) as client,
+    ):
+        yield Desk(client, able, plain)
 
 
 @asynccontextmanager

@@ -1,0 +1,109 @@
+"""A submission as OpenAI's clients make it: one job, however often their library sends it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends
+from starlette.requests import ClientDisconnect
+
+from api import forms
+from api.dialects.openai_form import REPEATING, OpenAIForm
+from api.dialects.openai_models import settle
+from api.intake import Intake
+from api.uploads import Form
+from domain.errors import UnsupportedOption
+from services import engine_reports, once, submission
+from services.submission import Approved, Kept, Receipt, Submission
+
+TRIES = re.compile(r"\d{1,3}", re.ASCII)
+
+NAMES = {"options.initial_prompt": "prompt", "keywords": "keywords[]", "options.task": "translation"}
+"""Of options, as these clients know them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job, and how its answer is to look."""
+
+    job_id: UUID
+    form: OpenAIForm
+
+
+class OpenAIIntake(Intake):
+    """OpenAI's library sends a request again, up to twice, where no answer came: with the whole file, and no key.
+
+    It counts the tries. The first makes a job, always; a later one meets the job that a request for the same recording
+    with the same words has made lately, running or ended. What is remembered is a row like an Idempotency-Key's.
+    """
+
+    async def take_in(self, kind: type[OpenAIForm]) -> Asked:
+        """Raises what submitting raises; ModelNotFound; ClientDisconnect where nobody waits any more for a job that
+        does not exist yet.
+        """
+        form = await self._open(REPEATING)
+        with _in_their_words():
+            approved = await self._check_what_came(kind, form)
+            kept = await submission.keep(self._platform, self._caller, form.media())
+            async with self._or_discarded(kept):
+                asked = kind.read(form.fields)
+                asked.refuse_contradictions()
+                if await self._request.is_disconnected():
+                    await submission.discard(self._platform, self._caller, kept)
+                    raise ClientDisconnect
+                receipt = await self._submit(asked, kept, form, approved)
+        return Asked(receipt.job_id, asked)
+
+    async def _check_what_came(self, kind: type[OpenAIForm], form: Form) -> Approved | None:
+        """Before the file, where that comes last, as OpenAI's library for Python sends it."""
+        headers = self._request.headers
+        if headers.get("x-stainless-lang") != "python" or self._tries or await self._is_known():
+            return None
+        asked = kind.read(form.before_file)
+        asked.refuse_contradictions()
+        return await submission.check(self._platform, self._caller, await self._wanted(asked))
+
+    async def _wanted(self, asked: OpenAIForm) -> Submission:
+        settings = self._platform.settings.engines
+        wanted = asked.submission(settings.default_engine)
+        reports = await engine_reports.known(self._platform)
+        return replace(wanted, options=settle(wanted.options, reports, offline=settings.offline))
+
+    async def _submit(self, asked: OpenAIForm, kept: Kept, form: Form, approved: Approved | None) -> Receipt:
+        return await submission.submit(
+            self._platform,
+            self._caller,
+            await self._wanted(asked),
+            kept,
+            filename=forms.bare_name(form.filename),
+            key=self._key or self._key_of(asked, kept),
+            approved=approved,
+        )
+
+    @property
+    def _tries(self) -> int | None:
+        """How often this was sent before; None where the client does not say."""
+        said = self._request.headers.get("x-stainless-retry-count", "")
+        return int(said) if TRIES.fullmatch(said) else None
+
+    def _key_of(self, asked: OpenAIForm, kept: Kept) -> once.Key | None:
+        if self._tries is None:
+            return None
+        window = timedelta(seconds=self._platform.settings.openai.retry_window_seconds)
+        content = once.fingerprint(recording=kept.stored.sha256, asked=asked.what_is_heard())
+        return once.Key(content, lasts=window if self._tries else timedelta(0))
+
+
+OpenAIIntakeDep = Annotated[OpenAIIntake, Depends()]
+
+
+@contextmanager
+def _in_their_words() -> Iterator[None]:
+    try:
+        yield
+    except UnsupportedOption as error:
+        raise error.of(NAMES.get(error.field or "", error.field or "")) from error
