@@ -1,4 +1,7 @@
-"""What of each seed is promised, element by element, and the test that holds it: `python -m tests.contracts`."""
+"""What of each contract is promised, element by element, and the test that holds it: `python -m tests.contracts`.
+
+The contracts are the seeds' and OpenAI's.
+"""
 
 import ast
 import tomllib
@@ -19,7 +22,7 @@ class Row:
     kind: str
     element: str
     documented: str
-    """As the seed has it."""
+    """As its document has it."""
     answered: str
     """As Escriba has it; the same words where there is no difference."""
     test: str
@@ -34,8 +37,8 @@ class Table:
 
 
 def tables() -> list[Table]:
-    """Of every `seed_*.toml`. A row's `answered` is left out where it is `documented` word for word."""
-    return [_read(path) for path in sorted(HERE.glob("seed_*.toml"))]
+    """Of every file here. A row's `answered` is left out where it is `documented` word for word."""
+    return [_read(path) for path in sorted(HERE.glob("*.toml"))]
 
 
 def _read(path: Path) -> Table:

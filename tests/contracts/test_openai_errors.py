@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -199,22 +199,23 @@ async def test_what_the_platform_has_tried_in_vain_is_not_worth_another_upload(
     assert (error["type"], error["message"]) == ("server_error", "the engine has a reason")
 
 
-async def test_a_job_that_is_cancelled_says_so(desk: Desk, platform: Platform) -> None:
+async def answered_after(desk: Desk, platform: Platform, end: Callable[..., Awaitable[Any]]) -> httpx.Response:
+    """The answer to whoever waits for a job that its owner ends."""
     desk.able.goes_on.clear()
     asking = asyncio.create_task(desk.ask())
     await desk.able.began.wait()
     rows = await run_sql(platform, "SELECT id FROM transcript_jobs WHERE state = 'processing'")
-    await ending.cancel(platform, ME, rows[0][0])
-    check(await asking, 400, "cancelled")
+    await end(platform, ME, rows[0][0])
+    return await asking
+
+
+async def test_a_job_that_is_cancelled_says_so(desk: Desk, platform: Platform) -> None:
+    answer = await answered_after(desk, platform, ending.cancel)
+    check(answer, 400, "cancelled")
 
 
 async def test_a_job_that_is_erased_meanwhile_is_told_as_gone(desk: Desk, platform: Platform) -> None:
-    desk.able.goes_on.clear()
-    asking = asyncio.create_task(desk.ask())
-    await desk.able.began.wait()
-    rows = await run_sql(platform, "SELECT id FROM transcript_jobs WHERE state = 'processing'")
-    await ending.erase(platform, ME, rows[0][0])
-    answer = await asking
+    answer = await answered_after(desk, platform, ending.erase)
     assert answer.json()["error"]["code"] in ("job_not_found", "cancelled")
     assert answer.headers["x-should-retry"] == "false"
 

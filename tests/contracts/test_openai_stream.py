@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from api import event_streams
 from domain.lifecycle import JobState
 from domain.transcript import Segment
 from services import attempts, ending
+from services.attempts import Attempt
 from services.platform import Platform
 from tests.api.conftest import JOBS
 from tests.contracts.test_streaming import TEXTS, heard, segments
@@ -175,24 +178,31 @@ async def test_a_client_that_leaves_takes_nothing_along(desk: Desk, platform: Pl
     await eventually(ends)
 
 
-async def test_over_a_crash_each_word_comes_once(openai_url: str, platform: Platform) -> None:
-    """The second attempt cuts the recording into other phrases."""
+@asynccontextmanager
+async def by_hand(openai_url: str, platform: Platform) -> AsyncIterator[tuple[Line, Attempt]]:
+    """A client that listens to its end, and the attempt at its job."""
     line = Line()
     async with httpx.AsyncClient(base_url=openai_url, timeout=60) as client:
-        task = asyncio.create_task(line.listen(client))
+        listening = asyncio.create_task(line.listen(client))
         await eventually(lambda: line.job_id is not None)
         assert line.job_id is not None
-        first = await attempts.claim(platform, line.job_id, worker="w")
-        assert first is not None
+        attempt = await attempts.claim(platform, line.job_id, worker="w")
+        assert attempt is not None
+        yield line, attempt
+        await listening
+
+
+async def test_over_a_crash_each_word_comes_once(openai_url: str, platform: Platform) -> None:
+    """The second attempt cuts the recording into other phrases."""
+    async with by_hand(openai_url, platform) as (line, first):
         numbered = list(enumerate(segments()[:2], start=1))
         assert await attempts.note_progress(platform, first, stage="transcribe", audio_done=None, segments=numbered)
         await eventually(lambda: len(line.events) == 9)
         await attempts.release(platform, first, reason="a test")
-        again = await attempts.claim(platform, line.job_id, worker="w2")
+        again = await attempts.claim(platform, first.job_id, worker="w2")
         assert again is not None
         whole = heard(("Good morning,", "how are", "you? I have a", "cough since Monday."))
         assert await attempts.complete(platform, again, whole, unkept=list(enumerate(whole.segments, start=1)))
-        await task
     assert line.text == line.events[-1]["text"] == " ".join(TEXTS)
 
 
@@ -200,28 +210,14 @@ async def test_over_a_crash_each_word_comes_once(openai_url: str, platform: Plat
     "text", ["one\u2028two\u2029three\x85four", "今日は良い天気", 'a "quoted" \\ word', "data: [DONE]"]
 )
 async def test_no_word_breaks_the_line(openai_url: str, platform: Platform, text: str) -> None:
-    line = Line()
-    async with httpx.AsyncClient(base_url=openai_url, timeout=60) as client:
-        task = asyncio.create_task(line.listen(client))
-        await eventually(lambda: line.job_id is not None)
-        assert line.job_id is not None
-        attempt = await attempts.claim(platform, line.job_id, worker="w")
-        assert attempt is not None
+    async with by_hand(openai_url, platform) as (line, attempt):
         whole = heard().model_copy(update={"segments": (Segment(start=0, end=1, text=text),)})
         assert await attempts.complete(platform, attempt, whole, unkept=[(1, whole.segments[0])])
-        await task
     assert line.text == line.events[-1]["text"] == text
     assert line.ended_by_done
 
 
 async def test_words_that_were_lost_on_the_way_come_with_the_end(openai_url: str, platform: Platform) -> None:
-    line = Line()
-    async with httpx.AsyncClient(base_url=openai_url, timeout=60) as client:
-        task = asyncio.create_task(line.listen(client))
-        await eventually(lambda: line.job_id is not None)
-        assert line.job_id is not None
-        attempt = await attempts.claim(platform, line.job_id, worker="w")
-        assert attempt is not None
+    async with by_hand(openai_url, platform) as (line, attempt):
         assert await attempts.complete(platform, attempt, heard(), unkept=[(1, spoken()[0])])
-        await task
     assert line.text == line.events[-1]["text"]

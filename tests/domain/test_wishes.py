@@ -61,6 +61,13 @@ def test_each_wish_is_met_by_the_engine_that_can_and_by_no_other(asked: dict[str
     assert names(ABLE, **asked) == []
 
 
+def test_words_without_a_context_are_called_keywords() -> None:
+    wish = job(terms=(Term(text="metoprolol"),))
+    assert [missing.option for missing in unmet(ENGLISH, wish)] == ["keywords"]
+    assert unmet(ABLE, wish) == ()
+    assert waive(wish, "english", unmet(ENGLISH, wish)).terms == ()
+
+
 @pytest.mark.parametrize("asked", [{}, {"enable_diarization": False}, {"channel_roles": ("provider", "patient")}])
 def test_what_every_engine_can_is_never_unmet(asked: dict[str, Any]) -> None:
     assert names(ENGLISH, **asked) == []

@@ -138,6 +138,19 @@ class TestWhisper(EngineContract):
             await hear(engine, speech.path, speech.hearing.model_copy(update={"model": str(micro_model)}))
         assert not caught.value.retryable
 
+    async def test_a_translation_is_what_the_library_makes_and_is_english(
+        self, engine: Engine, shared_data: Path, to_wav: Decode, micro_model: Path
+    ) -> None:
+        recording = to_wav(shared_data / "es" / "cheetah_es.wav")
+        model = WhisperModel(str(micro_model), device="cpu", compute_type="int8")
+        _, words = whisper_directly(model, samples_of(recording.path), task="translate")
+        for language in ("es", None):
+            hearing = recording.hearing.model_copy(update={"language": language, "options": {"task": "translate"}})
+            heard = await hear(engine, recording.path, hearing)
+            assert [item.language for item in heard if isinstance(item, Detected)] == ["en"]
+            ours = [word.text for item in heard if isinstance(item, Segment) for word in item.words]
+            assert ours == [word.word.strip() for word in words]
+
     async def test_a_language_it_does_not_know_is_refused(self, engine: Engine, speech: Recording) -> None:
         with pytest.raises(EngineFailed, match="tlh"):
             await hear(engine, speech.path, speech.hearing.model_copy(update={"language": "tlh"}))

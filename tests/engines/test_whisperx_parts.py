@@ -9,7 +9,7 @@ import pytest
 from config.load import load_section
 from config.settings import EngineSettings
 from domain.errors import EngineOutOfMemory
-from domain.transcript import Heard, Progress, Segment, StageReached, Word
+from domain.transcript import Detected, Heard, Notice, Progress, Segment, StageReached, Word
 from engines.hosted import HostedEngines
 from engines.server.models.following import TellShare, follow
 from engines.server.models.whisperx import WhisperX
@@ -63,6 +63,7 @@ class SmallMemory:
     def __init__(self, room: int) -> None:
         self.room = room
         self.batches: list[int] = []
+        self.tasks: set[str] = set()
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
@@ -70,8 +71,11 @@ class SmallMemory:
     def find_speech(self, _samples: Any, _tell: TellShare) -> list[dict[str, Any]]:
         return [{"start": at / 8, "end": (at + 1) / 8, "segments": [(at / 8, (at + 1) / 8)]} for at in range(8)]
 
-    def hear(self, _samples: Any, stretches: list[dict[str, Any]], *_: Any) -> list[dict[str, Any]]:
+    def hear(
+        self, _samples: Any, stretches: list[dict[str, Any]], _code: str, _prompt: str | None, task: str
+    ) -> list[dict[str, Any]]:
         self.batches.append(len(stretches))
+        self.tasks.add(task)
         if len(stretches) > self.room:
             raise RuntimeError("CUDA failed with error out of memory")
         return [
@@ -80,11 +84,15 @@ class SmallMemory:
 
 
 def hear_with(memory: SmallMemory, recording: Recording) -> list[str]:
+    return [item.text for item in hear_all(memory, recording, language="en") if isinstance(item, Segment)]
+
+
+def hear_all(memory: SmallMemory, recording: Recording, **asked: Any) -> list[Heard]:
     settings = load_section(EngineSettings, {"WHISPERX_BATCH_SIZE": "4"})
     model = WhisperX(lambda: memory, settings, "cpu")  # type: ignore[arg-type, return-value]
     model._aligner = NoAligner()  # type: ignore[assignment]
-    hearing = recording.hearing.model_copy(update={"language": "en", "enable_diarization": False})
-    return [item.text for item in model.transcribe(recording.path, hearing) if isinstance(item, Segment)]
+    hearing = recording.hearing.model_copy(update={"enable_diarization": False, **asked})
+    return list(model.transcribe(recording.path, hearing))
 
 
 class NoAligner:
@@ -133,6 +141,18 @@ def test_memory_that_is_too_small_for_half_a_batch_has_an_error_of_its_own(recor
         hear_with(memory, recording)
     assert caught.value.retryable
     assert memory.batches == [4, 2]
+
+
+def test_a_translation_is_english_and_its_words_are_not_aligned(recording: Recording) -> None:
+    memory = SmallMemory(room=4)
+    heard = hear_all(memory, recording, language="en", options={"task": "translate"})
+    assert memory.tasks == {"translate"}
+    assert [item.language for item in heard if isinstance(item, Detected)] == ["en"]
+    assert [item.code for item in heard if isinstance(item, Notice)] == ["no_word_times"]
+    assert [item.stage for item in heard if isinstance(item, Progress) and item.stage == "align"] == []
+    assert [item.language for item in heard if isinstance(item, StageReached)] == ["en"]
+    hear_all(memory, recording, language="en")
+    assert memory.tasks == {"translate", "transcribe"}, "said in any case, as the library keeps the last one"
 
 
 def test_models_are_found_by_a_look_at_the_disk(tmp_path: Path) -> None:

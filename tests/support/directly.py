@@ -32,9 +32,10 @@ def sphinx_directly(decoder: Decoder, samples: Samples) -> str:
     return " ".join(words)
 
 
-def whisper_directly(model: WhisperModel, samples: Samples) -> tuple[str, list[Any]]:
+def whisper_directly(model: WhisperModel, samples: Samples, *, task: str = "transcribe") -> tuple[str, list[Any]]:
     segments, info = model.transcribe(
         samples,
+        task=task,
         beam_size=5,
         vad_filter=True,
         vad_parameters={"min_silence_duration_ms": 500},

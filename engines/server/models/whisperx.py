@@ -120,13 +120,14 @@ class WhisperX:
             return StageReached(stage=VAD_STAGE)
         if code is None:
             code, probability = self._recogniser.detect_language(_speech_of(job.samples, stretches))
-            yield Detected(language=tag_of(code), probability=min(1.0, probability))
+            if not translates(job.hearing):
+                yield Detected(language=tag_of(code), probability=min(1.0, probability))
+        if translates(job.hearing):
+            yield Detected(language=INTO)
+            yield Notice(code="no_word_times", message="a translation's words have no times: nobody has spoken them")
         heard = yield from self._hear(job, stretches, code, prompt)
-        if not translates(job.hearing):
-            return StageReached(stage=TRANSCRIBE_STAGE, language=tag_of(code), segments=tuple(heard))
-        yield Detected(language=INTO)
-        yield Notice(code="no_word_times", message="the words of a translation have no times: nobody has spoken them")
-        return StageReached(stage=TRANSCRIBE_STAGE, language=INTO, segments=tuple(heard))
+        language = INTO if translates(job.hearing) else tag_of(code)
+        return StageReached(stage=TRANSCRIBE_STAGE, language=language, segments=tuple(heard))
 
     @cached_property
     def _recogniser(self) -> Recogniser:
