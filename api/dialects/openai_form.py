@@ -18,9 +18,6 @@ MOST_KEYWORDS = 1_000
 Format = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
 STREAMED: tuple[Format, ...] = ("json", "text", "diarized_json")
 
-ANSWER = frozenset({"response_format", "stream", "granularities", "include"})
-"""Fields that say how the answer looks: whatever they say, the job is the same."""
-
 NO_SAMPLES = (
     "voices are not recognised by samples here; leave known_speaker_names and known_speaker_references out, and name "
     "the speakers afterwards: PATCH /api/transcribe/jobs/result/JOB_ID/speakers"
@@ -133,9 +130,9 @@ class OpenAIForm(AnyEngineForm):
             said.append("chunking_strategy: engines find the pauses by settings of their own")
         return [Notice(code="option_not_honoured", message=message) for message in said]
 
-    def what_is_heard(self) -> dict[str, Any]:
-        """What makes two requests for the same recording ask for the same job."""
-        return {"task": self.task, **self.model_dump(mode="json", exclude=set(ANSWER), exclude_unset=True)}
+    def as_said(self) -> dict[str, Any]:
+        """What a client says again when it sends the same request again."""
+        return {"task": self.task, **self.model_dump(mode="json", exclude_unset=True)}
 
 
 class TranslationForm(OpenAIForm):

@@ -74,14 +74,17 @@ class OpenAIIntake(Intake):
         return replace(wanted, options=settle(wanted.options, reports, offline=settings.offline))
 
     async def _submit(self, asked: OpenAIForm, kept: Kept, form: Form, approved: Approved | None) -> Receipt:
+        content = self._key_of(asked, kept)
         return await submission.submit(
             self._platform,
             self._caller,
             await self._wanted(asked),
             kept,
             filename=forms.bare_name(form.filename),
-            key=self._key or self._key_of(asked, kept),
+            key=self._key or content,
             approved=approved,
+            # Not what becomes of the words: engines may have come and gone since the first try.
+            request=content.sha256 if content and not self._key else None,
         )
 
     @property
@@ -94,7 +97,7 @@ class OpenAIIntake(Intake):
         if self._tries is None:
             return None
         window = timedelta(seconds=self._platform.settings.openai.retry_window_seconds)
-        content = once.fingerprint(recording=kept.stored.sha256, asked=asked.what_is_heard())
+        content = once.fingerprint(recording=kept.stored.sha256, asked=asked.as_said())
         return once.Key(content, lasts=window if self._tries else timedelta(0))
 
 
