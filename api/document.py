@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.dialects import openai_errors
 from api.errors import ErrorView, status_of_kind
 from domain import account_errors, errors
 from domain.errors import EscribaError
@@ -38,9 +39,11 @@ def install(app: FastAPI) -> None:
 
 
 def _complete(document: dict[str, Any]) -> None:
-    for path in document["paths"].values():
-        for operation in path.values():
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
             _say(operation["responses"], _common(operation))
+            if path.startswith(openai_errors.PREFIX):
+                operation["responses"] = openai_errors.documented_in_openai_shape(operation["responses"])
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
 

@@ -16,11 +16,11 @@ from api import forms
 from api.dependencies import CallerDep, HubDep, PlatformDep, while_allowed
 from api.dialects import openai_models as models
 from api.dialects import openai_stream, openai_views
-from api.dialects.openai_errors import DOCUMENTED, PREFIX, status_of_job
+from api.dialects.openai_errors import PREFIX, status_of_job
 from api.dialects.openai_form import OpenAIForm, TranslationForm
 from api.dialects.openai_intake import Asked, OpenAIIntake, OpenAIIntakeDep
 from api.dialects.words import Told, why_ended
-from api.errors import render
+from api.errors import Responses, documented, render
 from api.event_streams import streamed
 from domain import account_errors, errors
 from domain.access import Caller
@@ -40,7 +40,11 @@ JOB_ID = "x-escriba-job-id"
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 KINDS_OF_TEXT = (*openai_views.MEDIA_TYPES.values(), "text/event-stream")
 TRANSCRIPT = {"application/json": {"schema": {"type": "object"}}, **dict.fromkeys(KINDS_OF_TEXT, TEXT)}
-RESPONSES = DOCUMENTED | {200: {"description": "In the format asked for.", "content": TRANSCRIPT}}
+RESPONSES: Responses = {200: {"description": "In the format asked for.", "content": TRANSCRIPT}} | documented(
+    errors.MalformedUpload, errors.MissingFile, errors.UnsupportedOption, errors.UnsupportedLanguage, errors.BadMedia,
+    errors.ModelNotFound, errors.JobNotFound, errors.TooLarge, errors.EngineFailed, errors.EngineUnavailable,
+    errors.StorageUnavailable, account_errors.QuotaExceeded,
+)  # fmt: skip
 
 
 @router.post(
@@ -66,13 +70,13 @@ async def translations(
     return await _answer(request, intake, TranslationForm, platform, caller, hub)
 
 
-@router.get("/models", responses=DOCUMENTED)
+@router.get("/models")
 async def list_models(_: CallerDep, platform: PlatformDep) -> models.ModelList:
     """What can be named as `model` now."""
     return models.ModelList(data=list(models.listed(await engine_reports.known(platform)).values()))
 
 
-@router.get("/models/{model:path}", responses=DOCUMENTED)
+@router.get("/models/{model:path}", responses=documented(errors.ModelNotFound))
 async def get_model(model: str, _: CallerDep, platform: PlatformDep) -> models.ModelView:
     found = models.listed(await engine_reports.known(platform))
     if model not in found:

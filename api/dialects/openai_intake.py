@@ -11,7 +11,6 @@ from uuid import UUID
 from fastapi import Depends
 from starlette.requests import ClientDisconnect
 
-from api import forms
 from api.dialects.openai_form import REPEATING, OpenAIForm
 from api.dialects.openai_models import settle
 from api.intake import Intake
@@ -48,14 +47,14 @@ class OpenAIIntake(Intake):
         form = await self._open(REPEATING)
         with _in_their_words():
             approved = await self._check_what_came(kind, form)
-            kept = await submission.keep(self._platform, self._caller, form.media())
+            kept = await self._keep(form)
             async with self._or_discarded(kept):
                 asked = kind.read(form.fields)
                 asked.refuse_contradictions()
                 if await self._request.is_disconnected():
                     await submission.discard(self._platform, self._caller, kept)
                     raise ClientDisconnect
-                receipt = await self._submit(asked, kept, form, approved)
+                receipt = await self._submit_once(asked, kept, form, approved)
         return Asked(receipt.job_id, asked)
 
     async def _check_what_came(self, kind: type[OpenAIForm], form: Form) -> Approved | None:
@@ -73,14 +72,12 @@ class OpenAIIntake(Intake):
         reports = await engine_reports.known(self._platform)
         return replace(wanted, options=settle(wanted.options, reports, offline=settings.offline))
 
-    async def _submit(self, asked: OpenAIForm, kept: Kept, form: Form, approved: Approved | None) -> Receipt:
+    async def _submit_once(self, asked: OpenAIForm, kept: Kept, form: Form, approved: Approved | None) -> Receipt:
         content = self._key_of(asked, kept)
-        return await submission.submit(
-            self._platform,
-            self._caller,
+        return await self._submit(
             await self._wanted(asked),
             kept,
-            filename=forms.bare_name(form.filename),
+            form,
             key=self._key or content,
             approved=approved,
             # Not what becomes of the words: engines may have come and gone since the first try.

@@ -184,10 +184,10 @@ async def test_a_bug_of_ours_is_500_in_the_same_shape(desk: Desk, monkeypatch: p
     answer = await desk.client.post(
         TRANSCRIPTIONS,
         files=[("model", (None, "whisper-1")), ("file", ("a.wav", RECORDING))],
-        headers={"X-Request-ID": "mine"},
+        headers={"X-Request-ID": "mine-0001"},
     )
     assert check(answer, 500, "internal")["type"] == "server_error"
-    assert answer.headers["x-request-id"] == "mine"
+    assert answer.headers["x-request-id"] == "mine-0001"
 
 
 @pytest.mark.parametrize("failure", [EngineCrashed, EngineOutOfMemory, ModelMissing])
@@ -235,17 +235,17 @@ async def test_an_empty_recording_is_refused(desk: Desk) -> None:
 # Every answer
 
 
-@pytest.mark.parametrize("said", ["req_123", "a" * 128, "0f.A-9_"])
+@pytest.mark.parametrize("said", ["req_1234", "a" * 64, "0f.A-9_xyz"])
 async def test_a_request_id_is_the_caller_s_where_it_is_one(desk: Desk, said: str) -> None:
     for path in ("/v1/models", "/v1/nothing"):
         answer = await desk.client.get(path, headers={"X-Request-ID": said})
         assert answer.headers.get_list("x-request-id") == [said]
 
 
-@pytest.mark.parametrize("said", ["", "a" * 129, "a b", "a\tb", "é", "<script>"])
+@pytest.mark.parametrize("said", ["", "short", "a" * 65, "a request", "a\trequest", "é" * 9, "<script>"])
 async def test_what_is_no_request_id_is_replaced_by_one(desk: Desk, said: str) -> None:
     answer = await desk.client.get("/v1/models", headers={b"x-request-id": said.encode()})  # type: ignore[dict-item]
-    assert answer.headers["x-request-id"].startswith("req_")
+    assert answer.headers["x-request-id"] not in (said, "")
 
 
 async def test_every_answer_has_a_request_id(desk: Desk) -> None:

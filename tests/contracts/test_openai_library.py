@@ -172,7 +172,7 @@ def test_an_error_is_raised_with_what_to_do(
     found = made["errors"][wish]
     assert (found["raised"], found["status"], found["code"]) == (raised, status, code)
     assert says in found["said"]
-    assert found["request_id"].startswith("req_")
+    assert found["request_id"]
 
 
 def test_a_stream_that_fails_raises_with_what_to_do(made: Made) -> None:
