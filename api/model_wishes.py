@@ -18,10 +18,10 @@ def settle(
     the default is `auto`; unmet, it becomes a warning that names the `setting` it came from.
     """
     if options.model is not None:
-        return _at_its_engine(options, reports, offline=offline) or options
+        return at_its_engine(options, reports, offline=offline) or options
     if wish is None:
         return options
-    met = _at_its_engine(options.model_copy(update={"model": wish}), reports, offline=offline)
+    met = at_its_engine(options.model_copy(update={"model": wish}), reports, offline=offline)
     if met is not None and options.engine in (AUTO, met.engine):
         return met
     notice = Notice(
@@ -31,7 +31,7 @@ def settle(
     return options.model_copy(update={"warnings": (*options.warnings, notice.model_dump())})
 
 
-def _at_its_engine(options: JobOptions, reports: Mapping[str, EngineReport], *, offline: bool) -> JobOptions | None:
+def at_its_engine(options: JobOptions, reports: Mapping[str, EngineReport], *, offline: bool) -> JobOptions | None:
     """The options with an engine that offers their model, one that has it before one that would fetch it; or None."""
     found = fits(reports.values(), options.model_copy(update={"engine": AUTO}))
     states = {fit.report.engine: _state(fit.report, options.model) for fit in found if fit.report.available}

@@ -40,11 +40,14 @@ JOB_ID = "x-escriba-job-id"
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 KINDS_OF_TEXT = (*openai_views.MEDIA_TYPES.values(), "text/event-stream")
 TRANSCRIPT = {"application/json": {"schema": {"type": "object"}}, **dict.fromkeys(KINDS_OF_TEXT, TEXT)}
-RESPONSES: Responses = {200: {"description": "In the format asked for.", "content": TRANSCRIPT}} | documented(
-    errors.MalformedUpload, errors.MissingFile, errors.UnsupportedOption, errors.UnsupportedLanguage, errors.BadMedia,
-    errors.ModelNotFound, errors.JobNotFound, errors.TooLarge, errors.EngineFailed, errors.EngineUnavailable,
-    errors.StorageUnavailable, account_errors.QuotaExceeded,
-)  # fmt: skip
+RESPONSES: Responses = {
+    200: {"description": "In the format asked for.", "content": TRANSCRIPT},
+    **documented(
+        errors.MalformedUpload, errors.MissingFile, errors.UnsupportedOption, errors.UnsupportedLanguage,
+        errors.BadMedia, errors.ModelNotFound, errors.JobNotFound, errors.TooLarge, errors.EngineFailed,
+        errors.EngineUnavailable, errors.StorageUnavailable, account_errors.QuotaExceeded,
+    ),
+}  # fmt: skip
 
 
 @router.post(

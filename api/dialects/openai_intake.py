@@ -44,11 +44,11 @@ class OpenAIIntake(Intake):
         """Raises what submitting raises; ModelNotFound; ClientDisconnect where nobody waits any more for a job that
         does not exist yet.
         """
-        form = await self._open(REPEATING)
+        form = await self._begin(REPEATING)
         with _in_their_words():
             approved = await self._check_what_came(kind, form)
-            kept = await self._keep(form)
-            async with self._or_discarded(kept):
+            kept = await self._store(form)
+            async with submission.discarding(self._platform, self._caller, kept):
                 asked = kind.read(form.fields)
                 asked.refuse_contradictions()
                 if await self._request.is_disconnected():

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from api.dialects.socket_form import settle as settle_model
+from api.model_wishes import at_its_engine
 from api.schemas import View
 from domain.capabilities import AUTO, EngineReport
 from domain.errors import ModelNotFound
@@ -84,5 +84,5 @@ def settle(options: JobOptions, reports: Mapping[str, EngineReport], *, offline:
         engine = meant.engine or options.engine
         return options.model_copy(update={"engine": engine, "model": meant.model, "enable_diarization": diarizes})
     if any(model.name == asked for report in reports.values() for model in report.models):
-        return settle_model(options, reports, wish=None, offline=offline)
+        return at_its_engine(options, reports, offline=offline) or options
     raise ModelNotFound(asked, list(listed(reports)))

@@ -94,7 +94,7 @@ async def test_what_a_model_cannot_do_is_refused_by_the_client_s_own_name_with_t
 
 @pytest.mark.parametrize("declared", [True, False], ids=["it says so", "it turns out"])
 async def test_a_recording_over_the_limit_is_413(environ: dict[str, str], platform: Platform, declared: bool) -> None:
-    large = bytes(2_000_000 if declared else 300_000)
+    large = bytes(20_000_000 if declared else 300_000)
     async with (
         serving(load_settings(environ | {"MAX_FILE_SIZE": "200000"})) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as client,
