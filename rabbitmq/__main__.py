@@ -6,7 +6,7 @@ import sys
 
 import uvloop
 
-from config import telemetry
+from config import metrics, telemetry, traces
 from config.load import load_settings
 from domain.request_errors import BrokerUnavailable
 from rabbitmq.main import run
@@ -22,6 +22,9 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings()
     telemetry.configure(settings.log, process="rabbitmq")
+    metrics.open_for(settings.telemetry)
+    traces.open_for(settings.telemetry, process="rabbitmq")
+    metrics.serve(settings.telemetry)
     try:
         uvloop.run(run(settings, ready_fd=arguments.ready_fd))
     except BrokerUnavailable as error:

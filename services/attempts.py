@@ -158,6 +158,13 @@ async def is_ours(platform: Platform, attempt: Attempt) -> bool:
         return await jobs.is_held(connection, attempt.job_id, attempt.fence)
 
 
+async def is_completed(platform: Platform, attempt: Attempt) -> bool:
+    """Is the job complete, and by this attempt? Then it is no longer held, and yet not lost."""
+    key = layout.result(attempt.owner, attempt.job_id, attempt.fence)
+    async with platform.sessions.begin() as session:
+        return await jobs.completed_with(session, attempt.job_id, key) is not None
+
+
 async def note_decoded(platform: Platform, attempt: Attempt, *, seconds: float, content_type: str) -> bool:
     limits = platform.settings.workers
     allowed = time_allowed(

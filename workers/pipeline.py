@@ -167,6 +167,8 @@ async def _beat(platform: Platform, attempt: Attempt) -> Standing:
         await asyncio.sleep(every)
         try:
             standing = await attempts.heartbeat(platform, attempt)
+            if standing == Standing.LOST and await attempts.is_completed(platform, attempt):
+                continue  # by the work itself, which is just telling of it
         except DatabaseUnavailable:
             log.warning("no heartbeat: the database is away")
             continue

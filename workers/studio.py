@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
-from config import telemetry
+from config import telemetry, traces
 from domain.errors import DatabaseUnavailable, EscribaError
 from domain.videos import Rendered
 from media.render import Captions, RenderLimits, burn, mux
@@ -20,6 +20,7 @@ from services.platform import Platform
 from services.videos import Rendering
 from workers.hearing import fetch
 from workers.insistence import insist
+from workers.measuring import stage
 from workers.schedule import every
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,8 @@ class Studio:
         await asyncio.gather(self._making, return_exceptions=True)
 
     async def _make(self, rendering: Rendering) -> None:
-        with telemetry.bind(job_id=str(rendering.job_id), video_id=str(rendering.video_id), fence=rendering.fence):
+        ids = {"job_id": str(rendering.job_id), "video_id": str(rendering.video_id), "fence": rendering.fence}
+        with telemetry.bind(**ids), traces.span("video", job_id=rendering.job_id):
             try:
                 await self._attend(rendering)
             except asyncio.CancelledError:
@@ -111,7 +113,8 @@ class Studio:
         try:
             await fetch(self._platform.store, material.source_key, folder)
             target = folder / "video.mp4"
-            rendered = await self._draw(rendering, folder / "source", target, captions, done)
+            with stage("render"):
+                rendered = await self._draw(rendering, folder / "source", target, captions, done)
             await insist(lambda: videos.complete(self._platform, rendering, rendered, _chunks(target)))
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))

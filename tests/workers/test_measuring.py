@@ -16,7 +16,8 @@ from domain.errors import EngineFailed
 from domain.transcript import Heard, Progress, Segment
 from engines.contract import Hearing
 from messaging.transport import Envelope, Outcome
-from services import ending
+from services import attempts, ending
+from services.attempts import Attempt, Standing
 from services.platform import Platform
 from tests.support.audio import tone
 from tests.support.jobs import ME, force, make_job
@@ -86,6 +87,32 @@ async def test_a_completed_job_is_measured_from_when_it_could_begin(platform: Pl
     assert {stage: grown("stage_seconds_count", stage=stage) for stage in ("fetch", "decode", "hear", "save")} == {
         "fetch": 1, "decode": 1, "hear": 1, "save": 1,
     }  # fmt: skip
+
+
+async def test_a_heartbeat_that_comes_right_behind_the_end_ends_nothing(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is no longer held then, as if it had been lost."""
+    naming, beaten = attempts.complete, asyncio.Event()
+    beat = attempts.heartbeat
+
+    async def complete(*said: Any, **more: Any) -> bool:
+        done = await naming(*said, **more)
+        await beaten.wait()
+        return done
+
+    async def heartbeat(platform: Platform, attempt: Attempt) -> Standing:
+        standing = await beat(platform, attempt)
+        if standing == Standing.LOST:
+            asyncio.get_running_loop().call_later(0, beaten.set)
+        return standing
+
+    monkeypatch.setattr(attempts, "complete", complete)
+    monkeypatch.setattr(attempts, "heartbeat", heartbeat)
+    job_id, grown = await make_job(platform, content=tone(1.0)), Grown()
+    await run(platform, job_id, heard_in_full, "late")
+    assert grown("attempts_total", engine="late", outcome="completed") == 1
+    assert grown("real_time_factor_count", engine="late") == 1
 
 
 async def test_failures_are_counted_by_whether_they_are_tried_again_and_by_code(platform: Platform) -> None:
