@@ -6,14 +6,14 @@ resolver that says something else a moment later is not asked.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+import certifi
 import httpcore
-
-from domain.errors import WebhookHostUnknown, WebhookUrlRefused
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """A host and a port → addresses, in the order in which to try them; none where the name is unknown."""
@@ -47,6 +47,15 @@ _LOOK_UPS = ThreadPoolExecutor(32, thread_name_prefix="look-up")
 handful of such names would hold up all that reads files there."""
 
 
+class UrlRefused(Exception):
+    """Not for us to call. The message is said of the URL and never repeats it; callers have errors of their own."""
+
+
+class HostUnknown(UrlRefused):
+    def __init__(self) -> None:
+        super().__init__("its host name does not resolve to an address; check the name, and that it is public")
+
+
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """May a stranger have us connect to `address`?"""
     if isinstance(address, IPv6Address):
@@ -72,15 +81,40 @@ async def addresses_of(host: str, port: int, *, resolve: Resolve, allow_private:
     """Where to connect for `host`.
 
     Raises:
-        WebhookHostUnknown: there is no such name.
-        WebhookUrlRefused: one of its addresses is not public; a name with both kinds is out to get us.
+        HostUnknown: there is no such name.
+        UrlRefused: one of its addresses is not public; a name with both kinds is out to get us.
     """
     found = await resolve(host, port)
     if not found:
-        raise WebhookHostUnknown
-    if not allow_private and not all(is_public(ip_address(address)) for address in found):
-        raise WebhookUrlRefused("its host is not on the public internet")
+        raise HostUnknown
+    if not allow_private:
+        refuse_private(found)
     return found
+
+
+def refuse_private(addresses: Iterable[str]) -> None:
+    """Raises UrlRefused."""
+    if not all(is_public(ip_address(address)) for address in addresses):
+        raise UrlRefused("its host is not on the public internet")
+
+
+def guarded_pool(
+    *, resolve: Resolve, allow_private: bool, most_connections: int, tls: ssl.SSLContext | None = None
+) -> httpcore.AsyncConnectionPool:
+    """Connections of which none is kept: each looks its host up anew, and has it judged."""
+    return httpcore.AsyncConnectionPool(
+        ssl_context=tls or _trusting(),
+        max_connections=most_connections,
+        max_keepalive_connections=0,
+        network_backend=GuardedBackend(resolve=resolve, allow_private=allow_private),
+    )
+
+
+def _trusting() -> ssl.SSLContext:
+    """The system's authorities and those that come with Python's HTTP clients: a small image may lack the former."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import certifi
 import httpcore
 
 from config.webhook_settings import WebhookSettings
 from domain.errors import WebhookUrlRefused
-from messaging.public_addresses import GuardedBackend, Resolve, system_resolver
+from messaging import webhook_url
+from messaging.public_addresses import Resolve, guarded_pool, system_resolver
 from messaging.transport import Envelope, Outcome
-from messaging.webhook_url import WebhookUrl
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # what a secret begins with
 SECRET_BYTES = 32
@@ -66,11 +65,8 @@ class WebhookSender:
         self, settings: WebhookSettings, *, resolve: Resolve = system_resolver, tls: ssl.SSLContext | None = None
     ) -> None:
         self._settings = settings
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or _trusting(),
-            max_connections=MOST_CONNECTIONS,
-            max_keepalive_connections=0,
-            network_backend=GuardedBackend(resolve=resolve, allow_private=settings.allow_private),
+        self._pool = guarded_pool(
+            resolve=resolve, allow_private=settings.allow_private, most_connections=MOST_CONNECTIONS, tls=tls
         )
 
     async def close(self) -> None:
@@ -81,8 +77,9 @@ class WebhookSender:
         began = time.monotonic()
         status, retry_after = None, None
         try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                status, retry_after = await self._post(envelope, to)
+            with webhook_url.judged():
+                async with asyncio.timeout(self._settings.timeout_seconds):
+                    status, retry_after = await self._post(envelope, to)
             error = _judged(status)
         except (TimeoutError, httpcore.TimeoutException):
             error = "timeout"
@@ -96,7 +93,7 @@ class WebhookSender:
 
     async def _post(self, envelope: Envelope, to: WebhookAddress) -> tuple[int, float | None]:
         """The status, and the seconds of a Retry-After."""
-        url = WebhookUrl.parse(to.url, self._settings)
+        url = webhook_url.parse(to.url, self._settings)
         about = {"user-agent": USER_AGENT, "content-type": "application/json"}
         headers = {**about, **sign(envelope, to.secrets, at=int(time.time()))}
         wait = self._settings.connect_timeout_seconds
@@ -109,13 +106,6 @@ class WebhookSender:
         ) as response:
             await _hear_out(response)
             return response.status, _retry_after(response.headers)
-
-
-def _trusting() -> ssl.SSLContext:
-    """The system's authorities and those that come with Python's HTTP clients: a small image may lack the former."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
 
 
 async def _hear_out(response: httpcore.Response) -> None:

@@ -23,7 +23,6 @@ from messaging import webhook_url
 from messaging.public_addresses import Resolve, is_public
 from messaging.transport import Envelope, Outcome
 from messaging.webhook_sender import WebhookAddress, WebhookSender, new_secret, sign
-from messaging.webhook_url import WebhookUrl
 from tests.support.receiver import Received, Receiver, always, receiving, response
 
 STRICT = WebhookSettings()
@@ -239,14 +238,14 @@ def test_addresses_that_are_not_public_are_known() -> None:
 @pytest.mark.parametrize("url", MALFORMED)
 async def test_an_odd_url_is_refused_before_anything_is_resolved(url: str) -> None:
     with pytest.raises(WebhookUrlRefused):
-        WebhookUrl.parse(url, STRICT)
+        webhook_url.parse(url, STRICT)
 
 
 @pytest.mark.parametrize(
     "url", ["https://example.com", "https://EXAMPLE.com:443/a/b?c=d&e=%20", "https://[2606:4700::1]/"]
 )
 def test_an_ordinary_url_is_taken(url: str) -> None:
-    assert WebhookUrl.parse(url, STRICT).port == 443
+    assert webhook_url.parse(url, STRICT).port == 443
 
 
 @pytest.mark.parametrize("address", PRIVATE)
