@@ -1,10 +1,12 @@
 """What the platform asks of an object store. Two stores keep it: a local folder and any S3."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from domain.intake_errors import PartsMissing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,16 @@ class ListedObject:
     size_bytes: int
     modified_at: datetime
     """With a time zone."""
+
+
+MOST_PARTS = 1000
+"""Of an object that is sent in parts: what S3 lists at once."""
+
+
+def refuse_missing(there: Mapping[int, int], sizes: Sequence[int]) -> None:
+    """Raises PartsMissing."""
+    if missing := [number for number, size in enumerate(sizes, start=1) if there.get(number) != size]:
+        raise PartsMissing(missing)
 
 
 class Store(Protocol):
@@ -56,6 +68,36 @@ class Store(Protocol):
         """
         ...
 
+    async def begin_parts(self, key: str) -> str:
+        """Prepare an object that others send in parts; answers what this sending is called. Raises StorageUnavailable.
+
+        Nothing lies under `key` before `join_parts`. An S3 server wants at least 5 MiB in every part but the last.
+        """
+        ...
+
+    async def part_link(self, key: str, sending: str, number: int, *, size_bytes: int, seconds: int) -> str:
+        """A URL that anyone may PUT part `number` to for `seconds`, from 1 to MOST_PARTS; again, and it is replaced.
+
+        A local store answers a path below `/media/`, and takes exactly `size_bytes`; an S3 server takes any number.
+        """
+        ...
+
+    async def parts(self, key: str, sending: str) -> dict[int, int]:
+        """What is there: number of a part → bytes. Raises ObjectNotFound once joined or dropped, StorageUnavailable."""
+        ...
+
+    async def join_parts(self, key: str, sending: str, sizes: Sequence[int]) -> None:
+        """Make the object of parts 1, 2, 3 … of so many bytes. On disk as after `put`; the links lead nowhere then.
+
+        Asked again, it has been done. Raises PartsMissing for those that are not there or of another size,
+        ObjectNotFound where the sending was dropped, StorageUnavailable.
+        """
+        ...
+
+    async def drop_parts(self, key: str, sending: str) -> None:
+        """Remove the parts; those that are not there are removed already. Raises StorageUnavailable."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Remove the object; one that is not there is removed already. Raises StorageUnavailable."""
         ...
@@ -65,7 +107,7 @@ class Store(Protocol):
         ...
 
     async def delete_unfinished(self, older_than_seconds: float) -> int:
-        """Remove what puts that never ended have left behind; answers how many."""
+        """Remove what puts and sendings that never ended have left behind; answers how many."""
         ...
 
     async def close(self) -> None: ...

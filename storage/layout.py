@@ -13,6 +13,11 @@ def source(owner: str, job_id: UUID) -> str:
     return f"{job_prefix(owner, job_id)}source"
 
 
+def fetched(owner: str, job_id: UUID, fence: int) -> str:
+    """A recording that a worker has brought in. With its fence, so that one that lost its lease overwrites nothing."""
+    return f"{job_prefix(owner, job_id)}fetched/{fence}"
+
+
 def result(owner: str, job_id: UUID, fence: int) -> str:
     """The fence is in the key, so a worker that lost its lease overwrites nobody's result."""
     return f"{job_prefix(owner, job_id)}result/{fence}.json.zst"

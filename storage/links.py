@@ -1,4 +1,4 @@
-"""Links to recordings: what a signed one carries, and the header that makes a browser keep the file."""
+"""Signed links of a local store, to read an object or to send a part of one; and the header that has a file kept."""
 
 import base64
 import hashlib
@@ -7,9 +7,12 @@ import json
 import re
 import unicodedata
 from dataclasses import astuple, dataclass
+from typing import TypeVar
 from urllib.parse import quote
 
 from domain.errors import BadLink
+
+L = TypeVar("L", "Link", "PartLink")
 
 FILENAME_BYTES = 200
 """Longest file name that is offered, in UTF-8: common file systems take 255, and browsers add " (1)"."""
@@ -26,14 +29,25 @@ class Link:
     filename: str
 
 
-def sign(link: Link, *, secret: bytes, expires_at: float) -> str:
+@dataclass(frozen=True, slots=True)
+class PartLink:
+    """What a verified link lets be sent."""
+
+    key: str
+    sending: str
+    number: int
+    size_bytes: int
+
+
+def sign(link: Link | PartLink, *, secret: bytes, expires_at: float) -> str:
     """A token for URLs: the link and its last second (Unix time), readable by anyone, changed by nobody."""
     payload = _text(json.dumps([expires_at, *astuple(link)]).encode())
-    return f"{payload}.{_signature(payload, secret)}"
+    return f"{payload}.{_signature(payload, _own(secret, type(link)))}"
 
 
-def verify(token: str, *, secret: bytes, now: float) -> Link:
-    """The link of a token that `sign` made and that has not expired at `now` (Unix time). Raises BadLink."""
+def verify(token: str, kind: type[L], *, secret: bytes, now: float) -> L:
+    """The link of a token that `sign` made of this kind, and not expired at `now` (Unix time). Raises BadLink."""
+    secret = _own(secret, kind)
     payload, _, signature = token.partition(".")
     # Compared as bytes: compare_digest refuses text beyond ASCII, which anyone may put into a URL.
     if not hmac.compare_digest(signature.encode(errors="replace"), _signature(payload, secret).encode()):
@@ -41,7 +55,7 @@ def verify(token: str, *, secret: bytes, now: float) -> Link:
     expires_at, *link = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     if now >= expires_at:
         raise BadLink
-    return Link(*link)
+    return kind(*link)
 
 
 def attachment(filename: str) -> str:
@@ -65,6 +79,11 @@ def _cut(name: str) -> str:
         stem, dot, extension = name, "", ""
     room = FILENAME_BYTES - len((dot + extension).encode())
     return stem.encode()[:room].decode(errors="ignore") + dot + extension
+
+
+def _own(secret: bytes, kind: type[Link | PartLink]) -> bytes:
+    """A secret for each kind, so that no token of one is ever taken for the other."""
+    return secret if kind is Link else hmac.digest(secret, kind.__name__.encode(), hashlib.sha256)
 
 
 def _signature(payload: str, secret: bytes) -> str:

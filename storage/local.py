@@ -1,25 +1,20 @@
 """Objects as files below one folder: the store of the embedded platform."""
 
-import errno
-import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from uuid import uuid4
 
-from domain.errors import BadSettings, ObjectNotFound, RangeNotSatisfiable, StorageUnavailable
-from storage import links
+from domain.errors import BadSettings
+from storage import files, links, local_parts
 from storage.contract import ListedObject, StoredObject
-from storage.links import Link
-from storage.threads import CHUNK_BYTES, Threads
-
-logger = logging.getLogger(__name__)
+from storage.files import FOLDER_MODE, UNFINISHED, Draft, Slice, disk_errors
+from storage.links import Link, PartLink
+from storage.threads import Threads
 
 MEDIA_PATH = "/media/"
 """Where the API serves links; `link` answers paths below it."""
@@ -27,27 +22,8 @@ MEDIA_PATH = "/media/"
 BATCH_BYTES = 1024 * 1024
 """Written at once: large enough that the visit to a thread costs nothing beside the hash."""
 
-WRITE_BACK_BYTES = 8 * 1024 * 1024
-"""Handed to the disk while the next bytes arrive, so that little is left for the fsync at the end.
-
-Eight puts of 100 MB at once over HTTP, as a share of a sink that only hashes, side by side on two busy cores: 0.78 with
-it, 0.52 without, 0.66 where memory is not freed as well.
-"""
-
-UNFINISHED = ".put-"
-"""How the name of a file begins while it is written. No part of a key begins with a dot."""
-
 THREADS = 8
 MIN_SECRET_BYTES = 16
-
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
-
-ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-"""There is no object of that key: nothing at all, or its path leads through a file, or to a folder."""
-
-BEGIN_ATTEMPTS = 100
-"""Each fails only if another object's deletion pruned the same folder at that very moment."""
 
 
 class LocalStore:
@@ -67,17 +43,17 @@ class LocalStore:
         self._syncs = ThreadPoolExecutor(THREADS, thread_name_prefix="local-store-sync")
 
     async def put(self, key: str, body: AsyncIterator[bytes]) -> StoredObject:
-        draft = _Draft(self._root, self._path(key), self._syncs)
+        draft = Draft(self._root, self._path(key), self._syncs)
         size, digest = await self._threads.take_in(body, draft, batch_bytes=BATCH_BYTES)
         return StoredObject(key, size, digest)
 
     async def size(self, key: str) -> int:
-        return await self._threads.call(_size, self._path(key))
+        return await self._threads.call(files.size, self._path(key))
 
     def open(
         self, key: str, *, start: int = 0, length: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self._threads.give_out(partial(_Slice, self._path(key), start, length))
+        return self._threads.give_out(partial(Slice, self._path(key), start, length))
 
     async def link(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
         link = Link(key, content_type, filename)
@@ -85,10 +61,37 @@ class LocalStore:
 
     def verify_link(self, token: str) -> Link:
         """What the part of a link below MEDIA_PATH leads to. Raises BadLink if it is forged or has expired."""
-        return links.verify(token, secret=self._link_secret, now=time.time())
+        return links.verify(token, Link, secret=self._link_secret, now=time.time())
+
+    async def begin_parts(self, key: str) -> str:
+        return await self._threads.call(local_parts.begin, self._root, self._path(key), self._syncs)
+
+    async def part_link(self, key: str, sending: str, number: int, *, size_bytes: int, seconds: int) -> str:
+        link = PartLink(key, sending, number, size_bytes)
+        return MEDIA_PATH + links.sign(link, secret=self._link_secret, expires_at=time.time() + seconds)
+
+    def verify_part_link(self, token: str) -> PartLink:
+        """What may be sent to the part of a link below MEDIA_PATH. Raises BadLink if it is forged or has expired."""
+        return links.verify(token, PartLink, secret=self._link_secret, now=time.time())
+
+    async def put_part(self, link: PartLink, body: AsyncIterator[bytes]) -> None:
+        """Keep what is sent to a link. Raises as `put`, WrongPartSize, and ObjectNotFound once joined or dropped."""
+        whole, body = self._path(link.key), local_parts.exactly(body, link.size_bytes)
+        part = await self._threads.call(local_parts.place, whole, link.sending, link.number)
+        await self._threads.take_in(body, Draft(self._root, part, self._syncs), batch_bytes=BATCH_BYTES)
+        await self._threads.call(local_parts.keep, self._root, whole, link.sending, link.number)
+
+    async def parts(self, key: str, sending: str) -> dict[int, int]:
+        return await self._threads.call(local_parts.there, self._path(key), sending)
+
+    async def join_parts(self, key: str, sending: str, sizes: Sequence[int]) -> None:
+        await self._threads.call(local_parts.join, self._root, self._path(key), self._syncs, sending, sizes)
+
+    async def drop_parts(self, key: str, sending: str) -> None:
+        await self._threads.call(local_parts.drop, self._root, self._path(key), sending)
 
     async def delete(self, key: str) -> None:
-        await self._threads.call(_delete, self._root, self._path(key))
+        await self._threads.call(files.delete, self._root, self._path(key))
 
     def list(self, prefix: str) -> AsyncIterator[ListedObject]:
         return self._threads.each(self._listed(prefix))
@@ -110,8 +113,8 @@ class LocalStore:
 
     def _listed(self, prefix: str) -> Iterator[ListedObject]:
         folder = prefix.rpartition("/")[0]
-        with _disk_errors():
-            for entry in _files_below(self._path(folder) if folder else self._root):
+        with disk_errors():
+            for entry in files.files_below(self._path(folder) if folder else self._root):
                 key = entry.path.removeprefix(f"{self._root}/")
                 if entry.name.startswith(UNFINISHED) or not key.startswith(prefix):
                     continue
@@ -121,166 +124,10 @@ class LocalStore:
 
     def _delete_unfinished(self, written_before: float) -> int:
         deleted = 0
-        with _disk_errors():
-            for entry in _files_below(self._root):
+        with disk_errors():
+            for entry in files.files_below(self._root):
                 with suppress(FileNotFoundError):
                     if entry.name.startswith(UNFINISHED) and entry.stat().st_mtime <= written_before:
-                        _delete(self._root, Path(entry.path))
+                        files.delete(self._root, Path(entry.path))
                         deleted += 1
         return deleted
-
-
-class _Draft:
-    """A put: a file beside its place, until it is whole and on disk; then it takes that place at once."""
-
-    def __init__(self, root: Path, path: Path, syncs: Executor) -> None:
-        self._root = root
-        self._path = path
-        self._syncs = syncs
-        self._draft = path.with_name(UNFINISHED + uuid4().hex)
-        self._file: BufferedWriter | None = None
-        self._written_back = 0
-
-    def begin(self) -> None:
-        with _disk_errors():
-            self._file = self._create()
-
-    def write(self, batch: bytes) -> None:
-        assert self._file is not None
-        with _disk_errors():
-            self._file.write(batch)
-            self._write_back(self._file)
-
-    def finish(self) -> None:
-        assert self._file is not None
-        with _disk_errors():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._draft.replace(self._path)
-            # All folders, as any may be new, and not only to us: one that another put has just made is not yet safe.
-            # All at once: on a busy machine each takes a while until its thread runs again, together 29 ms, now 4.
-            for _ in self._syncs.map(_sync_folder, _up_to(self._root, self._path.parent)):
-                pass
-
-    def discard(self) -> None:
-        if self._file is None:
-            return
-        try:
-            with suppress(OSError):  # of the last bytes, which are not wanted any more
-                self._file.close()
-            _delete(self._root, self._draft)
-        except StorageUnavailable:
-            logger.warning("an unfinished file could not be removed now; delete_unfinished will try again")
-
-    def _write_back(self, file: BufferedWriter) -> None:
-        """Say that what is written is not needed: Linux writes what is dirty, and frees what is on disk already."""
-        if file.tell() - self._written_back >= WRITE_BACK_BYTES:
-            file.flush()
-            self._written_back = file.tell()
-            os.posix_fadvise(file.fileno(), 0, self._written_back, os.POSIX_FADV_DONTNEED)
-
-    def _create(self) -> BufferedWriter:
-        attempts_left = BEGIN_ATTEMPTS
-        while True:
-            attempts_left -= 1
-            try:
-                self._draft.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-                return os.fdopen(os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb")
-            except (FileNotFoundError, FileExistsError):
-                if not attempts_left:
-                    raise
-
-
-class _Slice:
-    """Bytes of a file from `start`, `length` at most."""
-
-    def __init__(self, path: Path, start: int, length: int | None) -> None:
-        self._file = _open(path)
-        size = _size_of(self._file)
-        if start and start >= size:
-            self._file.close()
-            raise RangeNotSatisfiable(size)
-        self._file.seek(start)
-        self._left = size - start if length is None else length
-
-    def read(self) -> bytes:
-        with _disk_errors():
-            chunk = self._file.read(min(CHUNK_BYTES, self._left))
-        self._left -= len(chunk)
-        return chunk
-
-    def close(self) -> None:
-        self._file.close()
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        logger.warning("the folder of objects failed: %s", errno.errorcode.get(error.errno or 0, type(error).__name__))
-        raise StorageUnavailable from error
-
-
-def _open(path: Path) -> BufferedReader:
-    with _disk_errors():
-        try:
-            return path.open("rb")
-        except ABSENT:
-            raise ObjectNotFound from None
-
-
-def _size_of(file: BufferedReader) -> int:
-    return os.fstat(file.fileno()).st_size
-
-
-def _size(path: Path) -> int:
-    with _open(path) as file:
-        return _size_of(file)
-
-
-def _delete(root: Path, path: Path) -> None:
-    """Remove a file and the folders that it leaves empty, for good."""
-    with _disk_errors():
-        with suppress(*ABSENT):
-            path.unlink()
-        kept = next(folder for folder in _up_to(root, path.parent) if folder == root or not _pruned(folder))
-        with suppress(FileNotFoundError):  # another deletion has pruned it since, and syncs what it keeps
-            _sync_folder(kept)
-
-
-def _pruned(folder: Path) -> bool:
-    try:
-        folder.rmdir()
-    except OSError:  # it holds other objects, perhaps since a moment ago
-        return False
-    return True
-
-
-def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Every file in `folder` and below; what disappears meanwhile is passed over."""
-    folders = [str(folder)]
-    while folders:
-        with suppress(*ABSENT), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                else:
-                    yield entry
-
-
-def _up_to(root: Path, folder: Path) -> Iterator[Path]:
-    """`folder`, its parents, and `root`."""
-    while folder != root:
-        yield folder
-        folder = folder.parent
-    yield root
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

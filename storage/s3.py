@@ -1,7 +1,7 @@
 """Objects in a bucket of any S3 server: AWS, SeaweedFS, Garage, Swift, a MinIO that someone still runs."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from urllib3.response import BaseHTTPResponse
 from config.settings import StorageSettings
 from domain.errors import BadSettings, ObjectNotFound, RangeNotSatisfiable, StorageUnavailable
 from storage import layout, links
-from storage.contract import ListedObject, StoredObject
+from storage.contract import MOST_PARTS, ListedObject, StoredObject, refuse_missing
 from storage.threads import CHUNK_BYTES, Source, Threads
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ MAX_LINK_SECONDS = 604_800
 """S3's own limit for a presigned URL: seven days."""
 
 UPLOADS_PAGE = 1000
+NO_UPLOAD = "NoSuchUpload"
 THREADS = 16
 CONNECT_TIMEOUT_SECONDS = 3.0
 SILENCE_TIMEOUT_SECONDS = 30.0
@@ -87,6 +88,28 @@ class S3Store:
                 "response-content-disposition": links.attachment(filename),
             },
         )
+
+    async def begin_parts(self, key: str) -> str:
+        return await self._threads.call(_begin, self._client, self._bucket, key)
+
+    async def part_link(self, key: str, sending: str, number: int, *, size_bytes: int, seconds: int) -> str:  # noqa: ARG002
+        return self._signer.get_presigned_url(
+            "PUT",
+            self._bucket,
+            key,
+            expires=timedelta(seconds=seconds),
+            extra_query_params={"uploadId": sending, "partNumber": str(number)},
+        )
+
+    async def parts(self, key: str, sending: str) -> dict[int, int]:
+        found = await self._threads.call(_parts, self._client, self._bucket, key, sending)
+        return {part.part_number: part.size or 0 for part in found}
+
+    async def join_parts(self, key: str, sending: str, sizes: Sequence[int]) -> None:
+        await self._threads.call(_join, self._client, self._bucket, key, sending, sizes)
+
+    async def drop_parts(self, key: str, sending: str) -> None:
+        await self._threads.call(_drop, self._client, self._bucket, key, sending)
 
     async def delete(self, key: str) -> None:
         await self._threads.call(_delete, self._client, self._bucket, key)
@@ -158,10 +181,7 @@ class _Upload:
             if self._upload_id is None:
                 self._client.put_object(self._bucket, self._key, BytesIO(self._small), len(self._small))
                 return
-            result = self._client._complete_multipart_upload(self._bucket, self._key, self._upload_id, self._parts)
-        if result.etag is None:  # S3 may answer 200 first and say in the body that it failed
-            logger.warning("the S3 server could not complete a multipart upload")
-            raise StorageUnavailable
+            _complete(self._client, self._bucket, self._key, self._upload_id, self._parts)
 
     def discard(self) -> None:
         if self._upload_id is None:
@@ -193,11 +213,12 @@ class _Answer:
 
 
 @contextmanager
-def _server_errors() -> Iterator[None]:
+def _server_errors(*, gone: str = "NoSuchKey") -> Iterator[None]:
+    """`gone` is what the server calls what is not there."""
     try:
         yield
     except S3Error as error:
-        if error.code == "NoSuchKey":
+        if error.code == gone:
             raise ObjectNotFound from error
         logger.warning("the S3 server refused: %s", error.code)
         raise StorageUnavailable from error
@@ -275,6 +296,38 @@ def _get(client: Minio, bucket: str, key: str, start: int, length: int | None) -
 def _delete(client: Minio, bucket: str, key: str) -> None:
     with _server_errors():
         client.remove_object(bucket, key)
+
+
+def _begin(client: Minio, bucket: str, key: str) -> str:
+    with _server_errors():
+        return client._create_multipart_upload(bucket, key, {})
+
+
+def _parts(client: Minio, bucket: str, key: str, upload_id: str) -> list[Part]:
+    with _server_errors(gone=NO_UPLOAD):
+        return client._list_parts(bucket, key, upload_id, max_parts=MOST_PARTS).parts
+
+
+def _join(client: Minio, bucket: str, key: str, upload_id: str, sizes: Sequence[int]) -> None:
+    with suppress(ObjectNotFound):
+        there = {part.part_number: part for part in _parts(client, bucket, key, upload_id)}
+        refuse_missing({number: part.size or 0 for number, part in there.items()}, sizes)
+        with _server_errors(gone=NO_UPLOAD):
+            _complete(client, bucket, key, upload_id, [there[number] for number in range(1, len(sizes) + 1)])
+        return
+    _size(client, bucket, key)  # where the upload is gone, it may have been completed before
+
+
+def _complete(client: Minio, bucket: str, key: str, upload_id: str, parts: list[Part]) -> None:
+    if client._complete_multipart_upload(bucket, key, upload_id, parts).etag is None:
+        # S3 may answer 200 first and say in the body that it failed.
+        logger.warning("the S3 server could not complete a multipart upload")
+        raise StorageUnavailable
+
+
+def _drop(client: Minio, bucket: str, key: str, upload_id: str) -> None:
+    with suppress(ObjectNotFound), _server_errors(gone=NO_UPLOAD):
+        client._abort_multipart_upload(bucket, key, upload_id)
 
 
 def _unfinished(client: Minio, bucket: str) -> Iterator[Upload]:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.errors import ObjectNotFound, RangeNotSatisfiable
+from domain.errors import ObjectNotFound, RangeNotSatisfiable, StorageUnavailable
+from domain.intake_errors import PartsMissing
 from storage import layout, threads
 from storage.contract import Store
 from tests.storage.bodies import MIB, BrokenOff, Stalled, breaking_off, in_chunks, keys, noise, read, zeros
@@ -26,6 +27,8 @@ PART = 5 * MIB
 class StoreContract(ABC):
     memory_bytes: int
     """The most that one put of any length may hold."""
+    refuses_late_parts = True
+    """Once they are joined; else what they would change cannot be read any more."""
 
     @pytest.fixture
     @abstractmethod
@@ -221,3 +224,104 @@ class StoreContract(ABC):
         assert await store.delete_unfinished(0) == 5
         assert await store.delete_unfinished(0) == 0
         assert await read(store, SOURCE) == b"whole"
+
+    # What others send in parts
+
+    async def begin(self, store: Store, sizes: dict[int, int], key: str = SOURCE) -> tuple[str, bytes]:
+        """A sending of which these parts are there, and all their bytes."""
+        sending, body = await store.begin_parts(key), noise(sum(sizes.values()))
+        for number, size in sizes.items():
+            start = sum(other for at, other in sizes.items() if at < number)
+            await self.send(store, key, sending, number, body[start : start + size])
+        return sending, body
+
+    async def send(self, store: Store, key: str, sending: str, number: int, part: bytes) -> int:
+        link = await store.part_link(key, sending, number, size_bytes=len(part), seconds=60)
+        return await self.put(store, link, part)
+
+    @abstractmethod
+    async def put(self, store: Store, link: str, part: bytes) -> int:
+        """The status of a PUT to a part's link, as anybody may make it."""
+
+    async def test_parts_are_joined_in_order_however_they_came(self, store: Store) -> None:
+        sending, body = await self.begin(store, {3: 12_345, 1: PART, 2: PART})
+        assert await store.parts(SOURCE, sending) == {1: PART, 2: PART, 3: 12_345}
+        assert await keys(store) == set()
+        await store.join_parts(SOURCE, sending, [PART, PART, 12_345])
+        assert await read(store, SOURCE) == body
+        assert await keys(store) == {SOURCE}
+
+    async def test_a_part_that_is_sent_again_is_replaced(self, store: Store) -> None:
+        sending, _ = await self.begin(store, {1: 1000})
+        await self.send(store, SOURCE, sending, 1, b"the last word")
+        await store.join_parts(SOURCE, sending, [13])
+        assert await read(store, SOURCE) == b"the last word"
+
+    async def test_joining_twice_is_joining_once(self, store: Store) -> None:
+        sending, body = await self.begin(store, {1: PART, 2: 10})
+        for _ in range(2):
+            await store.join_parts(SOURCE, sending, [PART, 10])
+        assert await read(store, SOURCE) == body
+
+    @pytest.mark.parametrize("sizes", [[PART, 10], [PART - 1], [PART + 1], [10, PART]])
+    async def test_nothing_is_made_of_parts_that_are_missing_or_of_another_size(
+        self, store: Store, sizes: list[int]
+    ) -> None:
+        sending, _ = await self.begin(store, {1: PART})
+        with pytest.raises(PartsMissing):
+            await store.join_parts(SOURCE, sending, sizes)
+        assert await keys(store) == set()
+        assert await store.parts(SOURCE, sending) == {1: PART}
+
+    async def test_a_link_of_a_sending_that_was_dropped_leads_nowhere(self, store: Store) -> None:
+        sending, _ = await self.begin(store, {1: 1000})
+        link = await store.part_link(SOURCE, sending, 1, size_bytes=4, seconds=60)
+        await store.drop_parts(SOURCE, sending)
+        assert await self.put(store, link, b"late") == 404
+        assert await keys(store) == set()
+        assert await store.delete_unfinished(0) == 0
+        with pytest.raises(ObjectNotFound):
+            await store.parts(SOURCE, sending)
+        with pytest.raises(ObjectNotFound):
+            await store.join_parts(SOURCE, sending, [1000])
+
+    async def test_a_part_that_comes_once_all_are_joined_is_never_read(self, store: Store) -> None:
+        sending, body = await self.begin(store, {1: 1000})
+        link = await store.part_link(SOURCE, sending, 1, size_bytes=4, seconds=60)
+        await store.join_parts(SOURCE, sending, [1000])
+        late = await self.put(store, link, b"late")
+        if self.refuses_late_parts:
+            assert late == 404
+            assert await read(store, SOURCE) == body
+        else:
+            with pytest.raises(StorageUnavailable):
+                await read(store, SOURCE)
+
+    async def test_a_link_is_good_for_its_own_part_alone(self, store: Store) -> None:
+        sending = await store.begin_parts(SOURCE)
+        link = await store.part_link(SOURCE, sending, 1, size_bytes=4, seconds=60)
+        for changed in (link[:-2], link + "0", link.replace(link[-20:-10], link[-10:])):
+            assert await self.put(store, changed, b"evil") in (400, 403)
+        assert await store.parts(SOURCE, sending) == {}
+
+    async def test_two_sendings_of_one_key_do_not_mix(self, store: Store) -> None:
+        first, _ = await self.begin(store, {1: 1000})
+        second, _ = await self.begin(store, {1: 2000})
+        assert (await store.parts(SOURCE, first), await store.parts(SOURCE, second)) == ({1: 1000}, {1: 2000})
+        await store.drop_parts(SOURCE, first)
+        await store.join_parts(SOURCE, second, [2000])
+        assert await store.size(SOURCE) == 2000
+
+    async def test_dropping_twice_is_dropping_once_and_leaves_nothing(self, store: Store) -> None:
+        sending, _ = await self.begin(store, {1: PART, 2: 10})
+        await store.drop_parts(SOURCE, sending)
+        await store.drop_parts(SOURCE, sending)
+        assert await store.delete_unfinished(0) == 0
+
+    async def test_a_sweep_removes_sendings_that_nobody_ended(self, store: Store) -> None:
+        sending, _ = await self.begin(store, {1: 1000})
+        assert await store.delete_unfinished(3600) == 0
+        assert await store.parts(SOURCE, sending) == {1: 1000}
+        assert await store.delete_unfinished(0) > 0
+        with pytest.raises(ObjectNotFound):
+            await store.parts(SOURCE, sending)

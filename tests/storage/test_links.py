@@ -16,17 +16,17 @@ LINK = Link("o/local/j/7/source", "audio/ogg", "Visita nº 3.ogg")
 
 def test_a_token_carries_the_link_until_it_expires() -> None:
     token = sign(LINK, secret=SECRET, expires_at=1000.5)
-    assert verify(token, secret=SECRET, now=1000.4) == LINK
+    assert verify(token, Link, secret=SECRET, now=1000.4) == LINK
     for late in (1000.5, 1001.0):
         with pytest.raises(BadLink):
-            verify(token, secret=SECRET, now=late)
+            verify(token, Link, secret=SECRET, now=late)
 
 
 @given(st.text(), st.text(), st.text())
 def test_any_name_survives_the_token_which_is_safe_in_a_path(key: str, content_type: str, filename: str) -> None:
     token = sign(Link(key, content_type, filename), secret=SECRET, expires_at=1)
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
-    assert verify(token, secret=SECRET, now=0) == Link(key, content_type, filename)
+    assert verify(token, Link, secret=SECRET, now=0) == Link(key, content_type, filename)
 
 
 @given(st.data())
@@ -35,18 +35,18 @@ def test_a_token_with_one_character_changed_is_refused(data: st.DataObject) -> N
     place = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(st.characters().filter(lambda char: char != token[place]))
     with pytest.raises(BadLink):
-        verify(token[:place] + other + token[place + 1 :], secret=SECRET, now=0)
+        verify(token[:place] + other + token[place + 1 :], Link, secret=SECRET, now=0)
 
 
 @given(st.text())
 def test_no_text_is_a_token_by_chance(text: str) -> None:
     with pytest.raises(BadLink):
-        verify(text, secret=SECRET, now=0)
+        verify(text, Link, secret=SECRET, now=0)
 
 
 def test_a_token_of_another_secret_is_refused() -> None:
     with pytest.raises(BadLink):
-        verify(sign(LINK, secret=b"another", expires_at=1), secret=SECRET, now=0)
+        verify(sign(LINK, secret=b"another", expires_at=1), Link, secret=SECRET, now=0)
 
 
 @pytest.mark.parametrize(

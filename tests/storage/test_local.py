@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from domain.errors import BadLink, BadSettings, ObjectNotFound, StorageUnavailable
+from domain.intake_errors import WrongPartSize
 from storage import layout
 from storage.contract import Store
 from storage.links import Link
 from storage.local import MEDIA_PATH, LocalStore
 from tests.storage.bodies import MIB, Stalled, in_chunks, keys, noise, read
-from tests.storage.contract_suite import JOB, RESULT, SOURCE, StoreContract
+from tests.storage.contract_suite import JOB, PART, RESULT, SOURCE, StoreContract
 
 NOBODY = 65_534
 
@@ -74,6 +75,56 @@ class TestLocalStore(StoreContract):
 
     async def leave_unfinished(self, store: Store, key: str) -> None:
         await put_and_die(self.root, key)
+
+    async def put(self, store: Store, link: str, part: bytes) -> int:
+        """As the API answers it."""
+        assert isinstance(store, LocalStore)
+        try:
+            await store.put_part(store.verify_part_link(link.removeprefix(MEDIA_PATH)), in_chunks(part))
+        except BadLink:
+            return 403
+        except ObjectNotFound:
+            return 404
+        return 200
+
+
+@pytest.mark.parametrize("size", [0, 999, 1001, 5 * MIB])
+async def test_a_part_of_another_size_than_was_agreed_is_refused(folder: LocalStore, root: Path, size: int) -> None:
+    sending = await folder.begin_parts(SOURCE)
+    link = await folder.part_link(SOURCE, sending, 1, size_bytes=1000, seconds=60)
+    with pytest.raises(WrongPartSize):
+        await folder.put_part(folder.verify_part_link(link.removeprefix(MEDIA_PATH)), in_chunks(noise(size)))
+    assert await folder.parts(SOURCE, sending) == {}
+    assert len(files_in(root)) == 1
+
+
+async def test_a_part_that_comes_to_its_end_when_all_is_over_leaves_nothing(folder: LocalStore, root: Path) -> None:
+    sending = await folder.begin_parts(SOURCE)
+    link = await folder.part_link(SOURCE, sending, 1, size_bytes=PART, seconds=60)
+    body = Stalled(noise(PART))
+    late = asyncio.create_task(folder.put_part(folder.verify_part_link(link.removeprefix(MEDIA_PATH)), body.chunks()))
+    await body.delivered.wait()
+    await folder.drop_parts(SOURCE, sending)
+    body.go_on.set()
+    with pytest.raises(ObjectNotFound):
+        await late
+    assert files_in(root) == []
+
+
+async def test_a_link_to_read_is_none_to_send_and_none_the_other_way(folder: LocalStore) -> None:
+    await folder.put(SOURCE, in_chunks(b"x"))
+    reading = await folder.link(SOURCE, seconds=60, content_type="audio/ogg", filename="a.ogg")
+    sending = await folder.part_link(SOURCE, await folder.begin_parts(SOURCE), 1, size_bytes=1, seconds=60)
+    with pytest.raises(BadLink):
+        folder.verify_part_link(reading.removeprefix(MEDIA_PATH))
+    with pytest.raises(BadLink):
+        folder.verify_link(sending.removeprefix(MEDIA_PATH))
+
+
+async def test_a_part_s_link_expires(folder: LocalStore) -> None:
+    link = await folder.part_link(SOURCE, await folder.begin_parts(SOURCE), 1, size_bytes=1, seconds=0)
+    with pytest.raises(BadLink):
+        folder.verify_part_link(link.removeprefix(MEDIA_PATH))
 
 
 @pytest.mark.parametrize("moment", [[], ["late"]], ids=["in the middle", "before the last step"])
