@@ -67,6 +67,8 @@ REAL_TIME_FACTOR = histogram(
 )
 AUDIO_SECONDS = counter("audio_seconds", "Seconds of audio of completed jobs", "engine")
 
+MESSAGES = counter("message_requests", "Requests by message that were kept", "outcome")
+
 DELIVERIES = counter("delivery_attempts", "Tries to tell another system", "destination", "outcome")
 DELIVERY_SECONDS = histogram("delivery_seconds", "Seconds of such a try", "destination", buckets=SHORT)
 

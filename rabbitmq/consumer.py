@@ -9,6 +9,7 @@ from uuid import UUID
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
+from config import metrics
 from db.tables import AmqpRequest
 from domain.access import LOCAL_OWNER, Caller
 from domain.audio_requests import AudioRequest
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 5.0
 """Between tries to keep a request while what that takes is away."""
+
+REPEATED = "repeated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +105,25 @@ class Consumer:
         owner = place.root.owner
         before = before if before is not None and before.owner == owner else None
         if repeated := await audio_requests.find_repeated(self._platform, owner, incoming):
-            return Kept(owner, repeated if incoming.redelivered else None)
+            return _kept_before(owner, incoming, repeated)
+        caller = self._caller(owner)
         try:
             request.check_extension()
             async with self._files.opened(place) as recording:
-                return Kept(
-                    owner,
-                    await audio_requests.accept(
-                        self._platform, self._caller(owner), incoming, request, recording, before=before
-                    ),
-                )
+                taken = await audio_requests.accept(self._platform, caller, incoming, request, recording, before=before)
         except Unavailable:
             raise
         except EscribaError as error:
             return await self._refuse(owner, incoming, error, before)
+        metrics.MESSAGES.labels("accepted" if taken else REPEATED).inc()
+        return Kept(owner, taken)
 
     async def _refuse(self, owner: str, incoming: Incoming, error: EscribaError, before: AmqpRequest | None) -> Kept:
-        log.info("a request is refused: %s", error.code)
         if repeated := await audio_requests.find_repeated(self._platform, owner, incoming):
-            return Kept(owner, repeated if incoming.redelivered else None)
+            return _kept_before(owner, incoming, repeated)
+        log.info("a request is refused: %s", error.code)
         refused = await audio_requests.refuse(self._platform, owner, incoming, error, before=before)
+        metrics.MESSAGES.labels(error.code if refused else REPEATED).inc()
         return Kept(owner, refused)
 
     def _caller(self, owner: str) -> Caller:
@@ -131,3 +133,8 @@ class Consumer:
             with suppress(ValueError):
                 user_id = UUID(owner)
         return Caller(owner, user_id=user_id)
+
+
+def _kept_before(owner: str, incoming: Incoming, request_id: UUID) -> Kept:
+    metrics.MESSAGES.labels(REPEATED).inc()
+    return Kept(owner, request_id if incoming.redelivered else None)

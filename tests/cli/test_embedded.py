@@ -419,6 +419,13 @@ async def test_what_the_operator_brings_is_used_and_not_started(home: Path, prep
             assert child.env["REDIS_URL"] == theirs["GRABADORA_REDIS_URL"]
 
 
+async def test_the_door_to_rabbitmq_is_opened_where_there_is_a_broker(home: Path, prepare: Prepare) -> None:
+    for said, doors in ({}, ["api"]), ({"RABBITMQ_URL": "amqp://guest:secret@broker.example/"}, ["api", "rabbitmq"]):
+        with prepare({"WORKERS_COUNT": "1", **said}) as platform:
+            assert [child.name for child in platform.processes] == ["worker", *doors]
+            assert "secret" not in repr(platform.processes)
+
+
 async def test_an_owner_without_a_database_is_a_mistake(home: Path, prepare: Prepare) -> None:
     environ = {"DATABASE_MIGRATION_URL": "postgresql://owner@db.example/escriba"}
     with pytest.raises(BadSettings, match="set both, or neither"), prepare(environ):

@@ -21,6 +21,7 @@ from tests.support.amqp_client import REQUESTS, RESULTS, RETRIES, AmqpClient
 from tests.support.audio import tone
 from tests.support.by_message import all_is_told, fail, hear, job_of, jobs_of
 from tests.support.endpoints import run_sql
+from tests.support.grown import Grown
 from tests.support.jobs import ME, row
 from tests.support.waiting import eventually
 
@@ -223,6 +224,24 @@ async def test_a_job_belongs_to_the_owner_of_the_folder(
         assert (await row(platform, job_id))["owner"] == "ana"
         await hear(platform, job_id, "texto")
         assert (await client.receive()).said["success"]
+
+
+@pytest.mark.usefixtures("door")
+async def test_what_comes_and_what_goes_is_counted(
+    platform: Platform, client: AmqpClient, served: Path, number: int
+) -> None:
+    grown = Grown()
+    await client.publish(request(number, served))
+    await client.publish(request(number, served))
+    await client.publish(request(number, served, "nothing.wav"))
+    await client.receive()
+    await eventually(lambda: has_taken_all(client))
+    await hear(platform, await job_of(platform, number), "texto")
+    await client.receive()
+    await eventually(lambda: all_is_told(platform))
+    for outcome in ("accepted", "repeated", "audio_file_not_found"):
+        assert grown("message_requests_total", outcome=outcome) == 1
+    assert grown("delivery_attempts_total", destination="amqp", outcome="delivered") == 2
 
 
 # A request that comes again

@@ -51,11 +51,13 @@ class AmqpClient:
     async def publish(
         self, body: dict[str, Any] | bytes, *, message_id: str | None = None, headers: dict[str, Any] | None = None
     ) -> None:
-        """As the contract's producers do: a persistent message."""
+        """As the contract's producers do: a persistent message. Raises UnroutableError where no queue takes it."""
         properties = pika.BasicProperties(delivery_mode=2, message_id=message_id, headers=headers)
         words = body if isinstance(body, bytes) else json.dumps(body).encode()
         await self._do(
-            lambda channel: channel.basic_publish("whisper_exchange", "transcription.request", words, properties)
+            lambda channel: channel.basic_publish(
+                "whisper_exchange", "transcription.request", words, properties, mandatory=True
+            )
         )
 
     async def receive(self, queue: str = RESULTS, *, within: float = 60.0) -> Received:

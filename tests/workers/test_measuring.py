@@ -10,7 +10,6 @@ from uuid import UUID
 import pytest
 
 from config.load import load_settings
-from config.metrics import REGISTRY
 from config.settings import Settings
 from domain.errors import EngineFailed
 from domain.transcript import Heard, Progress, Segment
@@ -20,6 +19,7 @@ from services import attempts, ending
 from services.attempts import Attempt, Standing
 from services.platform import Platform
 from tests.support.audio import tone
+from tests.support.grown import Grown
 from tests.support.jobs import ME, force, make_job
 from tests.support.scripted import Script, ScriptedEngine, registry_of
 from workers.pipeline import run_attempt
@@ -29,24 +29,6 @@ from workers.relay import Timed
 @pytest.fixture(scope="module")
 def settings(environ: dict[str, str]) -> Settings:
     return load_settings({**environ, "JOB_LEASE_SEC": "0.5", "JOB_MAX_RETRIES": "1"})
-
-
-class Grown:
-    """What has been added to metrics since."""
-
-    def __init__(self) -> None:
-        self._before = self._samples()
-
-    def __call__(self, name: str, **labels: str) -> float:
-        key = (f"escriba_{name}", frozenset(labels.items()))
-        return self._samples().get(key, 0.0) - self._before.get(key, 0.0)
-
-    def _samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        return {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in REGISTRY.collect()
-            for sample in family.samples
-        }
 
 
 async def run(platform: Platform, job_id: UUID, script: Script, name: str) -> None:
