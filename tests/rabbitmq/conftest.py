@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,12 @@ async def door(settings: Settings, client: AmqpClient) -> AsyncIterator[None]:
 def under(environ: dict[str, str], **changed: str) -> Settings:
     """The settings, but for these."""
     return load_settings({**environ, **changed})
+
+
+numbers = count(1000)
+
+
+@pytest.fixture
+def number() -> int:
+    """An attachment that no other test speaks of."""
+    return next(numbers)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -18,10 +17,10 @@ from pika.exceptions import UnroutableError
 from config.settings import Settings
 from services.platform import Platform
 from tests.conftest import ROOT
-from tests.rabbitmq.conftest import opened, under
+from tests.rabbitmq.conftest import numbers, opened, under
 from tests.support.amqp_client import EXCHANGES, QUEUES, REQUESTS, RESULTS, RETRIES, AmqpClient
 from tests.support.broker import RabbitMQServer
-from tests.support.by_message import all_is_told, hear, job_of, jobs_of
+from tests.support.by_message import all_is_told, hear, job_of, jobs_of, request
 from tests.support.endpoints import make_due, run_sql
 from tests.support.servers import PostgresServer, free_port
 from tests.support.waiting import eventually
@@ -34,18 +33,6 @@ AROUND = {
 }
 
 SEED = ROOT.parent / "shared" / "seeds" / "002_3096ff2191e52617.txt"
-
-numbers = iter(range(1_000_000, 2_000_000))
-
-
-@pytest.fixture
-def number() -> int:
-    return next(numbers)
-
-
-def request(number: int, served: Path) -> dict[str, Any]:
-    return {"attachment_id": number, "audio_file_path": f"{served}/a.wav"}
-
 
 # What is declared
 

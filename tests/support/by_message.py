@@ -1,5 +1,6 @@
 """Requests by message as a test follows them: the jobs that they became, ended as the test wants."""
 
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from domain.transcript import Segment, Transcript
 from services import attempts
 from services.attempts import Attempt
 from services.platform import Platform
+from tests.support.amqp_client import REQUESTS, RESULTS, AmqpClient
 from tests.support.endpoints import run_sql
 from tests.support.waiting import eventually
 
@@ -54,3 +56,24 @@ async def fail(platform: Platform, job_id: UUID, error: EscribaError, *, retryab
 async def all_is_told(platform: Platform) -> bool:
     """Is nothing owed to anybody?"""
     return await run_sql(platform, "SELECT 1 FROM deliveries WHERE state <> 'delivered' LIMIT 1") == []
+
+
+def request(number: int, served: Path, name: str = "a.wav", **further: Any) -> dict[str, Any]:
+    """For a file of the folder."""
+    return {"attachment_id": number, "audio_file_path": f"{served}/{name}", **further}
+
+
+async def expect_no_more(platform: Platform, client: AmqpClient) -> None:
+    """Nothing else was answered, or will be."""
+    await eventually(lambda: is_settled(platform, client))
+    assert await client.count(RESULTS) == 0
+
+
+async def is_settled(platform: Platform, client: AmqpClient) -> bool:
+    return await client.count(REQUESTS) == 0 and await all_is_told(platform)
+
+
+async def is_acked(platform: Platform, number: int) -> bool:
+    """Does the broker know that it need not send the request again?"""
+    asked = f"SELECT 1 FROM amqp_requests WHERE attachment_id = {number} AND acked_at IS NULL"
+    return await run_sql(platform, asked) == []
