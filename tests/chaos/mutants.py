@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant("p9-acknowledged-before-it-is-kept", Asking, "before_it_is_kept"),
     Mutant("p9-done-before-it-is-confirmed", Asking, "before_it_is_confirmed"),
     Mutant("p10-no-repair", Streams, "all_is_lost"),
-    Mutant("p10-snapshot-before-subscribe", Streams, "storm"),
+    Mutant("p10-snapshot-before-subscribe", Streams, "back_behind_the_end"),
     Mutant("p11-anybody-s-key", OWNERS, f"{IDENTITIES}::test_of_what_is_another_s_nobody_learns_even_that_it_is_there"),
     Mutant(
         "p11-no-owner-in-the-query",

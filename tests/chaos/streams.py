@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.following import REPAIR_SECONDS
 from tests.chaos.campaign import Campaign, quantile
 from tests.chaos.ground import SLOTS, WORKERS, so
 from tests.chaos.listener import Listener
@@ -35,7 +36,7 @@ class Streams(Campaign[Size]):
     promise = "P10"
     title = "Each client sees each terminal event once"
     fault = "lines cut, one announcement in ten lost, Redis away, kill -9 of the API"
-    parts = ("calm", "all_is_lost", "storm")
+    parts = ("calm", "back_behind_the_end", "all_is_lost", "storm")
     repeated = ("api_kills",)
     smoke = Size(clients=80, cuts=3, jobs=10, job_seconds=10, api_kills=1, redis_away_seconds=2)
     full = Size(clients=1_000, cuts=3, jobs=WORKERS * SLOTS, job_seconds=90, api_kills=10, redis_away_seconds=10)
@@ -48,6 +49,24 @@ class Streams(Campaign[Size]):
         delays = [delay for listener in listeners for delay in listener.delays]
         self.at_most("p99 of the delay when nothing breaks, s", quantile(delays, 0.99), CALM_SECONDS)
         self.expect("Redis subscriptions", await self._subscriptions(), 1)
+
+    async def back_behind_the_end(self) -> None:
+        """Jobs end while their clients are away. Nothing is announced any more; who comes back is told at once."""
+        await self.ground.all_workers()
+        listeners, following = await self._follow(self.size.clients // 4, cuts=0, seconds=SHORT_SECONDS)
+
+        async def have_begun() -> bool:
+            return all(listener.segments for listener in listeners)
+
+        assert await so(have_begun, within=60), "nobody is told anything"
+        following.cancel()
+        await asyncio.wait([following])
+        await self.ground.all_end(sorted({listener.job for listener in listeners}), patience=60)
+        self.injected(len(listeners))
+        before = [len(listener.delays) for listener in listeners]
+        await self._expect_told(listeners, asyncio.create_task(_all(listeners, within=REPAIR_SECONDS)))
+        delays = [d for told, listener in zip(before, listeners, strict=True) for d in listener.delays[told:]]
+        self.at_most("p99 of the delay for who comes back, s", quantile(delays, 0.99), CALM_SECONDS)
 
     async def all_is_lost(self) -> None:
         """Nothing that a worker says is heard: PostgreSQL is asked in time."""
@@ -140,10 +159,16 @@ class Streams(Campaign[Size]):
         return any(int(client["psub"]) for client in await self.ground.redis.client_list())
 
 
-async def _all(listeners: list[Listener]) -> None:
+async def _all(listeners: list[Listener], *, within: float = 0) -> None:
+    """All follow, one after another within so many seconds, that no clock of the platform suits them all."""
+
+    async def follow(listener: Listener, wait: float) -> None:
+        await asyncio.sleep(wait)
+        await listener.follow()
+
     async with asyncio.TaskGroup() as group:
-        for listener in listeners:
-            group.create_task(listener.follow())
+        for number, listener in enumerate(listeners):
+            group.create_task(follow(listener, within * number / len(listeners)))
 
 
 def _allow_connections() -> None:
