@@ -1,6 +1,8 @@
 """Errors as HTTP: one table, and one shape unless a dialect has its own. `{"error": {"code", "message", "field"?}}`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -8,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from domain import account_errors, errors
 
@@ -67,8 +69,16 @@ def _ours(status: int, said: ErrorBody) -> Response:
     return JSONResponse(ErrorView(error=said).model_dump(exclude_none=True), status)
 
 
+PASSED_OVER_BYTES = 256 << 20
+PATIENCE_SECONDS = 10.0
+
+
 class Refusal(Response):
-    """An error that takes its shape by the request that it answers."""
+    """An error that takes its shape by the request that it answers.
+
+    One that closes the connection first reads and forgets what is still being sent, up to a limit: most clients send
+    all of a recording before they read an answer, and who hangs up on them is told of as a line that broke.
+    """
 
     def __init__(self, status: int, said: ErrorBody, headers: dict[str, str]) -> None:
         super().__init__(status_code=status)
@@ -79,7 +89,27 @@ class Refusal(Response):
         shaped = shape(self.status_code, self._said)
         for name, value in self._given.items():
             shaped.headers.setdefault(name, value)
-        await shaped(scope, receive, send)
+        if "Connection" not in self._given:
+            await shaped(scope, receive, send)
+            return
+
+        async def leave_open(message: Message) -> None:
+            last = message["type"] == "http.response.body"
+            await send({**message, "more_body": True} if last else message)
+
+        await shaped(scope, receive, leave_open)
+        await _read_on(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _read_on(receive: Receive) -> None:
+    left = PASSED_OVER_BYTES
+    with suppress(TimeoutError):
+        while left > 0:
+            message = await asyncio.wait_for(receive(), PATIENCE_SECONDS)
+            left -= len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
 
 
 def render(
@@ -100,7 +130,7 @@ def answer(error: errors.EscribaError) -> Response:
     if isinstance(error, errors.RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if isinstance(error, errors.TooLarge | errors.BodyTooLarge):
-        headers["Connection"] = "close"  # the rest of the body is not read
+        headers["Connection"] = "close"
     return render(status, error.code, str(error), field=getattr(error, "field", None), headers=headers)
 
 

@@ -8,7 +8,7 @@ from api import forms
 from api.dependencies import CallerDep, PlatformDep
 from api.observing import template_of
 from api.schemas import JobAccepted
-from api.uploads import NOTHING_REPEATS, Fields, Form, Repeating, passing_over
+from api.uploads import NOTHING_REPEATS, Fields, Form, Repeating
 from config import metrics, telemetry, traces
 from domain import errors
 from services import once, submission
@@ -83,14 +83,12 @@ class Intake:
     async def _begin(self, repeating: Repeating = NOTHING_REPEATS) -> Form:
         """The form, read up to its file."""
         limit = self._platform.settings.api.max_file_size_bytes
-        async with passing_over(self._request):
-            form = Form(self._request, largest_file_bytes=limit, repeating=repeating)
-            await form.read_up_to_file()
+        form = Form(self._request, largest_file_bytes=limit, repeating=repeating)
+        await form.read_up_to_file()
         return form
 
     async def _store(self, form: Form) -> submission.Kept:
-        async with passing_over(self._request):
-            kept = await submission.keep(self._platform, self._caller, form.media())
+        kept = await submission.keep(self._platform, self._caller, form.media())
         metrics.UPLOADED_BYTES.labels(template_of(self._request.scope)).inc(kept.stored.size_bytes)
         return kept
 

@@ -1,7 +1,6 @@
 """A multipart form read from the socket straight into the store: no spooling, no temporary file, bounded memory."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,24 +37,6 @@ class Repeating:
 
 
 NOTHING_REPEATS = Repeating()
-
-PASSED_OVER_BYTES = 256 << 20
-
-
-@asynccontextmanager
-async def passing_over(request: Request) -> AsyncIterator[None]:
-    """Within this, what is too large is read on and forgotten, up to a limit, before that is said.
-
-    Most clients send all of a recording before they read an answer, and where the line breaks meanwhile they send it
-    again. Those that wait for a word before they send (RFC 9110, section 10.1.1) need none of this.
-    """
-    try:
-        yield
-    except TooLarge:
-        left = 0 if "expect" in request.headers else PASSED_OVER_BYTES
-        while left > 0 and (message := await request.receive()).get("more_body"):
-            left -= len(message["body"])
-        raise
 
 
 @dataclass(slots=True)
