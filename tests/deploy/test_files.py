@@ -18,13 +18,13 @@ from tests.deploy.boards import DEPLOY, boards, names_in, queries
 ALERTS = (DEPLOY / "alerts.yml").read_text()
 
 
-def promtool(*arguments: str) -> None:
+def promtool(*arguments: str, heard: bytes | None = None) -> None:
     program = shutil.which("promtool")
     if program is None:
         assert not require_services(), "promtool is missing: run `make ci-services`"
         pytest.skip("needs promtool: run `make ci-services`")
-    said = subprocess.run([program, *arguments], cwd=DEPLOY, capture_output=True, text=True)
-    assert said.returncode == 0, said.stdout + said.stderr
+    said = subprocess.run([program, *arguments], cwd=DEPLOY, input=heard, capture_output=True)
+    assert said.returncode == 0, (said.stdout + said.stderr).decode()
 
 
 def test_prometheus_takes_the_configuration() -> None:
@@ -71,6 +71,10 @@ def test_docker_compose_mounts_what_is_there() -> None:
     token = re.search(r"METRICS_TOKEN: (\S+)", compose)
     assert token is not None
     assert f"credentials: {token[1]}" in (DEPLOY / "prometheus.yml").read_text()
+
+
+async def test_prometheus_finds_nothing_amiss_in_how_metrics_are_named(platform: Platform) -> None:
+    promtool("check", "metrics", heard=await Scrape(platform).answer())
 
 
 async def test_what_is_asked_for_is_shown_and_what_is_shown_is_asked_for(platform: Platform) -> None:
