@@ -15,7 +15,9 @@ import pytest
 from cli.parenthood import die_with_parent
 from tests.conftest import require_services
 from tests.deploy.boards import DEPLOY, Query, queries
+from tests.support.amqp_client import AmqpClient
 from tests.support.audio import tone
+from tests.support.broker import RabbitMQServer, is_installed
 from tests.support.endpoints import OPEN
 from tests.support.receiver import receiving
 from tests.support.servers import free_port
@@ -53,22 +55,27 @@ def prometheus(folder: Path, address: str) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def at_work(platform: Whole) -> AsyncIterator[httpx.AsyncClient]:
+async def at_work(platform: Whole, broker: RabbitMQServer) -> AsyncIterator[None]:
     """With a webhook, a client that follows a job which no engine is there for, and a job every so often."""
-    async with receiving() as receiver, httpx.AsyncClient(base_url=platform.url, timeout=60) as client:
+    async with (
+        receiving() as receiver,
+        AmqpClient.connected(broker.url) as sender,
+        httpx.AsyncClient(base_url=platform.url, timeout=60) as client,
+    ):
         await client.post("/api/webhooks", json={"url": receiver.url})
         waiting = (await send(client, tone(1.0), engine="asr"))["job_id"]
         async with client.stream("GET", f"{JOBS}/stream/{waiting}") as stream:
             await anext(stream.aiter_lines())
-            working = asyncio.create_task(keep_sending(client))
-            yield client
+            working = asyncio.create_task(keep_sending(client, sender))
+            yield
             working.cancel()
             await asyncio.wait({working})
 
 
-async def keep_sending(client: httpx.AsyncClient) -> None:
+async def keep_sending(client: httpx.AsyncClient, sender: AmqpClient) -> None:
     """One that is heard, one that is none, one that is not there: each to its end, again and again."""
     while True:
+        await sender.publish(b"no request")
         for recording in (tone(1.0), b"there is nothing to be heard in this"):
             job_id = (await send(client, recording, engine="sphinx"))["job_id"]
             async with client.stream("GET", f"{JOBS}/stream/{job_id}") as stream:
@@ -97,15 +104,26 @@ async def series(server: str, query: Query) -> int:
 
 
 @pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Whole]:
+def broker() -> Iterator[RabbitMQServer]:
+    if not is_installed() and not require_services():
+        pytest.skip("needs rabbitmq-server: make ci-services")
+    with RabbitMQServer() as server:
+        yield server
+
+
+@pytest.fixture
+def platform(tmp_path: Path, broker: RabbitMQServer) -> Iterator[Whole]:
     # Whoever may read the jobs of this one may not read its metrics without the token.
-    with whole_platform(tmp_path / "home", METRICS_TOKEN=TOKEN, INSECURE_NO_AUTH="1", **OPEN) as platform:
+    environ = {"METRICS_TOKEN": TOKEN, "INSECURE_NO_AUTH": "1", "RABBITMQ_URL": broker.url, **OPEN}
+    with whole_platform(tmp_path / "home", **environ) as platform:
         yield platform
 
 
-async def test_every_panel_shows_something_of_a_platform_at_work(platform: Whole, tmp_path: Path) -> None:
+async def test_every_panel_shows_something_of_a_platform_at_work(
+    platform: Whole, broker: RabbitMQServer, tmp_path: Path
+) -> None:
     with prometheus(tmp_path, platform.url.removeprefix("http://")) as server:
-        async with at_work(platform):
+        async with at_work(platform, broker):
             counts: dict[Query, int] = {}
 
             async def all_have_some() -> bool:
