@@ -55,6 +55,10 @@ class Videos:
     """In place of `db.videos`: nobody asks for any here."""
 
     @staticmethod
+    async def take_up(session: Transaction, *, worker: str, lease: timedelta) -> None:
+        await session.statement()
+
+    @staticmethod
     async def any_lost(session: Transaction) -> bool:
         await session.statement()
         return False

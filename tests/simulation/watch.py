@@ -174,9 +174,10 @@ class Watch:
             self._world.violate("a job was erased without a wish")
         if row.result_key is not None and self._world.objects.kept.get(row.result_key) != self._results[row.result_key]:
             self._world.violate("a result is gone or was overwritten")
-        if row.state in TERMINAL and (row.state == JobState.COMPLETED) != (
-            ("usage", row.id) in self._world.database.rows
-        ):
+        is_counted = ("usage", row.id) in self._world.database.rows
+        if is_counted and row.state == JobState.CANCELLED and not row.audio_done:
+            self._world.violate("a cancelled job of which nothing was heard is counted")
+        if row.state in TERMINAL - {JobState.CANCELLED} and is_counted != (row.state == JobState.COMPLETED):
             self._world.violate(f"a job that was {row.state} is counted wrongly")
         if row.state == JobState.COMPLETED and client.recording.kind in (Kind.BAD, Kind.POISON, Kind.STUCK):
             self._world.violate(f"a {client.recording.kind} job was completed")
