@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from api.forms import Name
 from api.schemas import JOB_ID, JobError, View, example
 from db.video_tables import Video
 from domain.profiles import PROFILES, profile_named
@@ -26,7 +27,7 @@ class VideoBody(BaseModel):
     mode: VideoMode = Field(
         default="burned", description="`burned`: drawn into the pictures; `track`: beside them, to be turned off."
     )
-    profile: str = Field(default="default", max_length=64, description=f"Rules of the cues: {', '.join(PROFILES)}.")
+    profile: Name = Field(default="default", description=f"Rules of the cues: {', '.join(PROFILES)}.")
 
     @field_validator("profile")
     @classmethod

@@ -295,7 +295,7 @@ async def purge(session: AsyncSession, job_id: UUID, *, owner: str | None) -> Jo
         await session.execute(delete(Segment).where(Segment.job_id == job_id))
         await session.execute(delete(SpeakerEdits).where(SpeakerEdits.job_id == job_id))
         await session.execute(delete(JobEvent).where(JobEvent.job_id == job_id))
-        await session.execute(delete(Run).where(or_(Run.job_id == job_id, Run.heard_by == job_id)))
+        await session.execute(delete(Run).where(Run.job_id == job_id))
         await session.execute(delete(Video).where(Video.job_id == job_id))
         await outbox.owe(session, job)
         await outbox.forget_job(session, job_id)

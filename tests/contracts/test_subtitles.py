@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from api.dialects.subtitles_views import MOST_CHARACTERS, MOST_CUES, OF_VIDEO, STATES
 from config.load import load_settings
@@ -423,6 +424,19 @@ async def test_a_job_that_is_not_there_is_not_found(client: httpx.AsyncClient) -
         response = await client.get(f"/jobs/{uuid4()}/{path}")
         assert (response.status_code, response.json()["error"]["code"]) == (404, "job_not_found")
     assert await refused(client, str(uuid4()), output_type="text") == (404, "job_not_found")
+
+
+async def test_an_upload_that_is_erased_leaves_nothing_of_its_runs(
+    client: httpx.AsyncClient, platform: Platform
+) -> None:
+    job_id = await upload(client)
+    await run(client, job_id, "video")
+    await client.delete(f"{JOBS}/{job_id}")
+    assert (await client.get(f"/jobs/{job_id}/status")).status_code == 404
+    async with platform.sessions.begin() as session:
+        for table in ("runs", "videos"):
+            left = text(f"SELECT count(*) FROM {table} WHERE job_id = '{job_id}'")
+            assert await session.scalar(left) == 0
 
 
 async def test_a_preview_is_the_beginning(client: httpx.AsyncClient, work: Work) -> None:

@@ -228,7 +228,8 @@ async def test_a_stream_of_a_job_that_expires_ends_and_says_so(platform: Platfor
         await anext(stream)
         await aged(platform, job_id, "2 days")
         await uploads.expire(platform)
-        told = [(event.status, (event.error or {}).get("code")) async for event, _ in stream]
+        async with asyncio.timeout(30):
+            told = [(event.status, (event.error or {}).get("code")) async for event, _ in stream]
     assert told == [(JobState.EXPIRED, "upload_expired")]
     late = await following.open_stream(platform, hub, ME, job_id, None)
     assert late is not None

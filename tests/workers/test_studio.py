@@ -343,6 +343,21 @@ async def test_a_worker_that_shuts_down_gives_its_video_back_uncharged(
     assert (await now(platform, job_id, video_id)).state == VideoState.QUEUED, "it takes nothing up any more"
 
 
+async def test_a_rendering_ends_when_its_video_is_no_longer_its_worker_s(
+    platform: Platform, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await heard(platform)
+    await asked(platform, job_id)
+
+    async def endless(*_: object) -> None:
+        await ending.erase(platform, ME, job_id)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(studio, "_draw", endless)
+    async with asyncio.timeout(30):
+        await studio.work()
+
+
 @pytest.fixture(scope="module")
 def long_film() -> bytes:
     return film(seconds=120, size="1280x720", rate=30)
