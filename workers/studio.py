@@ -39,6 +39,7 @@ class Studio:
     def __init__(self, platform: Platform, *, worker: str) -> None:
         self._platform, self._worker = platform, worker
         self._making: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
         self._draining = False
 
     async def run(self) -> None:
@@ -47,15 +48,19 @@ class Studio:
     async def work(self) -> None:
         """Make videos until none is due."""
         while not self._draining:
-            rendering = await videos.take_up(self._platform, worker=self._worker)
-            if rendering is None:
-                return
-            self._making = asyncio.create_task(self._make(rendering))
+            async with self._looking:
+                rendering = await videos.take_up(self._platform, worker=self._worker)
+                if rendering is None:
+                    return
+                self._making = asyncio.create_task(self._make(rendering))
             await asyncio.shield(self._making)
 
     async def drain(self, grace_seconds: float) -> None:
         """Begin nothing more; let what runs end within the grace time, or give it back."""
         self._draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds), self._looking:
+                pass  # what is being taken up just now is known from here on
         if self._making is None:
             return
         await asyncio.wait({self._making}, timeout=grace_seconds)

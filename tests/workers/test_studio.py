@@ -343,6 +343,33 @@ async def test_a_worker_that_shuts_down_gives_its_video_back_uncharged(
     assert (await now(platform, job_id, video_id)).state == VideoState.QUEUED, "it takes nothing up any more"
 
 
+async def test_a_video_that_is_taken_up_as_the_worker_shuts_down_is_not_left_behind(
+    platform: Platform, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await heard(platform)
+    video_id, taken, go = await asked(platform, job_id), asyncio.Event(), asyncio.Event()
+
+    as_usual = videos.take_up
+
+    async def take_up(*_: object, **__: object) -> Rendering | None:
+        rendering = await as_usual(platform, worker="worker")
+        taken.set()
+        await go.wait()
+        return rendering
+
+    with monkeypatch.context() as slow:
+        slow.setattr(videos, "take_up", take_up)
+        working = asyncio.create_task(studio.work())
+        await taken.wait()
+        draining = asyncio.create_task(studio.drain(60))
+        await asyncio.sleep(0)
+        go.set()
+        await draining
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert (await now(platform, job_id, video_id)).state == VideoState.COMPLETED
+
+
 async def test_a_rendering_ends_when_its_video_is_no_longer_its_worker_s(
     platform: Platform, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
