@@ -83,5 +83,11 @@ MUTANTS = (
         "tests/rabbitmq/test_audio_files.py::test_ten_thousand_races_against_links_are_lost_by_none",
         quick=True,
     ),
+    Mutant(
+        "p13-resolves-again",
+        ADDRESSES,
+        "tests/messaging/test_audio_url.py::test_a_resolver_that_changes_its_mind_is_asked_once",
+        quick=True,
+    ),
     Mutant("p14-algorithm-of-the-header", TOKENS, "tests/api/accounts/test_tokens.py::test_no_forged_token_is_taken"),
 )

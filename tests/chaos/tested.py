@@ -44,10 +44,11 @@ MEDIA = Tested(
 )
 ADDRESSES = Tested(
     "P13",
-    "No webhook leads into our own network",
+    "No webhook and no audio_url leads into our own network",
     "URLs and names that lead there, resolvers that change their minds, redirects",
     (
         "tests/messaging/test_webhook_sender.py",
+        "tests/messaging/test_audio_url.py",
         "tests/api/test_webhooks.py::test_a_url_that_does_not_lead_to_the_public_internet_is_refused",
     ),
 )
