@@ -38,6 +38,7 @@ BENCHES = (
     Bench("depth", ("G3",), "Jobs behind a long queue", 120),
     Bench("submit", ("G4",), "Submissions, 50 a second", 65),
     Bench("upload", ("G5", "G6"), "Uploads of 100 MB", 170),
+    Bench("direct", ("G7",), "Uploads straight to the store", 90),
     Bench("first_event", ("G8",), "From the 202 to the first events", 150),
     Bench("followers", ("G9",), "Clients that follow a job", 120),
     Bench("socket_echo", ("G10",), "Messages over a WebSocket", 20),
