@@ -16,7 +16,18 @@ from api.dialects.socket_conversation import Connections
 from api.engine_board import EngineBoard
 from api.guard import HostAndOriginGuard
 from api.observing import Observed
-from api.routes import accounts, contexts, health, media, metrics, subtitles, transcribe_jobs, webhooks
+from api.routes import (
+    accounts,
+    batches,
+    contexts,
+    health,
+    media,
+    metrics,
+    subtitles,
+    transcribe_jobs,
+    uploads,
+    webhooks,
+)
 from api.schemas import EnginesView
 from api.scrape import Scrape
 from config.settings import Settings
@@ -24,6 +35,7 @@ from db.session import NOBODY
 from services.doorkeeper import Doorkeeper
 from services.following import Hub
 from services.platform import open_platform
+from storage.local import MEDIA_PATH
 
 DESCRIPTION = """
 Send a recording, follow the job, read the transcript.
@@ -70,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Escriba", version=version("escriba"), description=DESCRIPTION, lifespan=lifespan)
     errors.install(app)
-    app.add_middleware(BodyLimit, but=UPLOADS)
+    app.add_middleware(BodyLimit, but=UPLOADS, below=MEDIA_PATH)
     if settings.api.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -83,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HostAndOriginGuard, settings=settings.api)
     app.add_middleware(OpenAIEdge)
     app.add_middleware(Observed)
+    app.include_router(batches.router)
     app.include_router(transcribe_jobs.router)
     app.add_api_route(
         "/engines",
@@ -92,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         response_model=EnginesView,
         responses=transcribe_jobs.UNCHANGED,
     )
+    app.include_router(uploads.router)
     app.include_router(subtitles.router)
     app.include_router(accounts.router)
     app.include_router(contexts.router)

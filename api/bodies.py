@@ -20,12 +20,12 @@ PASSED_OVER_BYTES = 16 << 20
 class BodyLimit:
     """Answers 413 for a body that says it is longer, or turns out to be, before anybody is asked who they are."""
 
-    def __init__(self, app: ASGIApp, *, but: Collection[str]) -> None:
-        """`but`: paths of which the bodies are read by somebody who counts."""
-        self._app, self._but = app, frozenset(but)
+    def __init__(self, app: ASGIApp, *, but: Collection[str], below: str) -> None:
+        """`but`: paths of which the bodies are read by somebody who counts, as all are `below`."""
+        self._app, self._but, self._below = app, frozenset(but), below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].rstrip("/") in self._but:
+        if scope["type"] != "http" or scope["path"].rstrip("/") in self._but or scope["path"].startswith(self._below):
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from domain import account_errors, errors
+from domain.intake_errors import BatchRefused
 
 STATUS: dict[type[errors.EscribaError], int] = {
     errors.Invalid: 422,
@@ -37,6 +38,14 @@ RETRY_AFTER_SECONDS = "5"
 FRAMEWORK_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
+class ItemError(BaseModel):
+    index: int
+    """Its place in the list that was sent, from 0."""
+    code: str
+    message: str
+    field: str | None = None
+
+
 class ErrorBody(BaseModel):
     code: str
     """Stable: match on this."""
@@ -44,6 +53,8 @@ class ErrorBody(BaseModel):
     """For people: what is wrong and what to do."""
     field: str | None = None
     """The form field, query parameter or path part at fault, where there is one."""
+    items: list[ItemError] | None = None
+    """Of a batch: all that is wrong."""
 
 
 class ErrorView(BaseModel):
@@ -113,9 +124,15 @@ async def _read_on(receive: Receive) -> None:
 
 
 def render(
-    status: int, code: str, message: str, *, field: str | None = None, headers: dict[str, str] | None = None
+    status: int,
+    code: str,
+    message: str,
+    *,
+    field: str | None = None,
+    items: list[ItemError] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response:
-    return Refusal(status, ErrorBody(code=code, message=message, field=field), headers or {})
+    return Refusal(status, ErrorBody(code=code, message=message, field=field, items=items), headers or {})
 
 
 def answer(error: errors.EscribaError) -> Response:
@@ -131,7 +148,17 @@ def answer(error: errors.EscribaError) -> Response:
         headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if isinstance(error, errors.TooLarge | errors.BodyTooLarge):
         headers["Connection"] = "close"
-    return render(status, error.code, str(error), field=getattr(error, "field", None), headers=headers)
+    field = getattr(error, "field", None)
+    return render(status, error.code, str(error), field=field, items=_items(error), headers=headers)
+
+
+def _items(error: errors.EscribaError) -> list[ItemError] | None:
+    if not isinstance(error, BatchRefused):
+        return None
+    return [
+        ItemError(index=index, code=wrong.code, message=str(wrong), field=getattr(wrong, "field", None))
+        for index, wrong in error.items.items()
+    ]
 
 
 async def _foreseen(_: Request, error: Exception) -> Response:

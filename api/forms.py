@@ -3,13 +3,13 @@
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from api.uploads import Fields
 from domain.errors import Invalid
 from domain.lifecycle import JobOptions
 from domain.text import IS_PLAIN, plain
@@ -27,20 +27,24 @@ LONGEST_INTEGER = 15
 """Digits: beyond 2**53, JSON's readers differ (RFC 8259, section 6)."""
 
 
-def _read_options(said: object) -> object:
-    """A JSON object from its text."""
-    if not isinstance(said, str):
-        return said
-    if len(said) > LONGEST_OPTIONS:
-        raise ValueError(f"at most {LONGEST_OPTIONS:,} characters are taken")
+def read_object(said: str, *, deepest: int, such_as: str) -> dict[str, Any]:
+    """A JSON object that can be kept and passed on as it is. Raises ValueError."""
     try:
         read = json.loads(said, object_pairs_hook=_without_doubles, parse_int=_small_integer)
     except (json.JSONDecodeError, RecursionError):
         read = None
     if not isinstance(read, dict):
-        raise ValueError('it takes a JSON object, such as {"hotwords": "metoprolol"}')
-    _refuse_odd(read, depth=0)
+        raise ValueError(f"it takes a JSON object, such as {such_as}")
+    _refuse_odd(read, deepest=deepest)
     return read
+
+
+def _read_options(said: object) -> object:
+    if not isinstance(said, str):
+        return said
+    if len(said) > LONGEST_OPTIONS:
+        raise ValueError(f"at most {LONGEST_OPTIONS:,} characters are taken")
+    return read_object(said, deepest=DEEPEST_OPTIONS, such_as='{"hotwords": "metoprolol"}')
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -56,10 +60,10 @@ def _small_integer(digits: str) -> int:
     return int(digits)
 
 
-def _refuse_odd(value: object, *, depth: int) -> None:
+def _refuse_odd(value: object, *, deepest: int, depth: int = 0) -> None:
     """Refuse what cannot be kept or passed on as it is."""
-    if depth > DEEPEST_OPTIONS:
-        raise ValueError(f"at most {DEEPEST_OPTIONS} objects or lists within one another are taken")
+    if depth > deepest:
+        raise ValueError(f"at most {deepest} objects or lists within one another are taken")
     match value:
         case str():
             plain(value)
@@ -67,12 +71,12 @@ def _refuse_odd(value: object, *, depth: int) -> None:
             raise ValueError("numbers are finite")
         case list():
             for each in value:
-                _refuse_odd(each, depth=depth + 1)
+                _refuse_odd(each, deepest=deepest, depth=depth + 1)
         case dict():
             for name, each in value.items():
                 if len(plain(name)) > LONGEST_NAME:
                     raise ValueError(f"names of at most {LONGEST_NAME} characters are taken")
-                _refuse_odd(each, depth=depth + 1)
+                _refuse_odd(each, deepest=deepest, depth=depth + 1)
 
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME), IS_PLAIN]
@@ -113,16 +117,19 @@ class SubmitForm(BaseModel):
     @field_validator("channel_roles", mode="before")
     @classmethod
     def _split(cls, said: object) -> object:
-        roles = tuple(role.strip().lower() for role in said.split(",")) if isinstance(said, str) else said
-        if isinstance(roles, tuple) and not all(ROLE.fullmatch(str(role)) for role in roles):
+        said = said.split(",") if isinstance(said, str) else said
+        if not isinstance(said, list):
+            return said
+        roles = tuple(role.strip().lower() if isinstance(role, str) else role for role in said)
+        if not all(ROLE.fullmatch(str(role)) for role in roles):
             raise ValueError("names like provider,patient: one for each channel, of letters, digits, - and _")
         return roles
 
     @classmethod
-    def read(cls, fields: Fields) -> Self:
-        """Raises Invalid, naming the first field at fault."""
+    def read(cls, fields: Mapping[str, Any]) -> Self:
+        """The fields of a form, or the members of a JSON object. Raises Invalid, naming the first field at fault."""
         try:
-            return cls.model_validate({name: value for name, value in fields.items() if value != ""})
+            return cls.model_validate({name: value for name, value in fields.items() if value not in ("", None)})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])

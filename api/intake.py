@@ -1,6 +1,7 @@
 """What the submit routes share: a form read from the socket, an Idempotency-Key, and the answer."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 
@@ -8,7 +9,7 @@ from api import forms
 from api.dependencies import CallerDep, PlatformDep
 from api.observing import template_of
 from api.schemas import JobAccepted
-from api.uploads import NOTHING_REPEATS, Fields, Form, Repeating
+from api.uploads import NOTHING_REPEATS, Form, Repeating
 from config import metrics, telemetry, traces
 from domain import errors
 from services import once, submission
@@ -45,23 +46,26 @@ class Intake:
         self._platform, self._caller, self._key = platform, caller, key
 
     async def take(self, kind: type[forms.SubmitForm]) -> JobAccepted:
+        return await self._take_file(kind, await self._begin())
+
+    async def _take_file(self, kind: type[forms.SubmitForm], form: Form) -> JobAccepted:
         """Refuse early what the fields before the file already rule out; then store, then look at all the fields."""
-        form = await self._begin()
         approved = None
         if form.before_file and not await self._is_known():
             approved = await self._check_early(kind, form.before_file)
         kept = await self._store(form)
         async with submission.discarding(self._platform, self._caller, kept):
             wanted = self._read(kind, form.fields)
-            receipt = await self._submit(wanted, kept, form, key=self._key, approved=approved)
+            name = self._name(form)
+            receipt = await self._submit(wanted, kept, filename=name, key=self._key, approved=approved)
         return accepted(receipt, self._response)
 
     async def _submit(
         self,
         wanted: submission.Submission,
-        kept: submission.Kept,
-        form: Form,
+        recording: submission.Recording,
         *,
+        filename: str | None,
         key: once.Key | None,
         approved: submission.Approved | None,
         request: str | None = None,
@@ -70,8 +74,8 @@ class Intake:
             self._platform,
             self._caller,
             wanted,
-            kept,
-            filename=forms.bare_name(form.filename),
+            recording,
+            filename=forms.bare_name(filename),
             key=key,
             approved=approved,
             request=request,
@@ -80,11 +84,17 @@ class Intake:
         traces.link(receipt.job_id)
         return receipt
 
-    async def _begin(self, repeating: Repeating = NOTHING_REPEATS) -> Form:
-        """The form, read up to its file."""
+    def _name(self, form: Form) -> str | None:
+        """What to call a recording that is sent."""
+        return form.filename
+
+    async def _begin(self, repeating: Repeating = NOTHING_REPEATS, *, may_lack_file: bool = False) -> Form:
+        """The form, read up to its file. Raises MissingFile where there is none, if it may not be so."""
         limit = self._platform.settings.api.max_file_size_bytes
         form = Form(self._request, largest_file_bytes=limit, repeating=repeating)
         await form.read_up_to_file()
+        if not form.has_file and not may_lack_file:
+            raise errors.MissingFile
         return form
 
     async def _store(self, form: Form) -> submission.Kept:
@@ -95,10 +105,10 @@ class Intake:
     async def _is_known(self) -> bool:
         return self._key is not None and await once.is_known(self._platform, self._caller, self._key)
 
-    def _read(self, kind: type[forms.SubmitForm], fields: Fields) -> submission.Submission:
+    def _read(self, kind: type[forms.SubmitForm], fields: Mapping[str, Any]) -> submission.Submission:
         return kind.read(fields).submission(self._platform.settings.engines.default_engine)
 
-    async def _check_early(self, kind: type[forms.SubmitForm], fields: Fields) -> submission.Approved | None:
+    async def _check_early(self, kind: type[forms.SubmitForm], fields: Mapping[str, Any]) -> submission.Approved | None:
         """None where a field behind the file may yet put right what is wrong: another engine, a wish for warnings."""
         try:
             return await submission.check(self._platform, self._caller, self._read(kind, fields))

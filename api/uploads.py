@@ -8,7 +8,7 @@ from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from domain.errors import Invalid, MalformedUpload, MissingFile, TooLarge
+from domain.errors import Invalid, MalformedUpload, TooLarge
 
 FILE_FIELD = "file"
 LARGEST_FIELDS_BYTES = 65_536
@@ -66,11 +66,13 @@ class Form:
         _refuse_declared(request, largest_file_bytes)
 
     async def read_up_to_file(self) -> None:
-        """Read the fields that come before the file. Raises MissingFile where the form ends without one."""
+        """Read the fields that come before the file, or all where there is none."""
         while not self._file_began and await self._feed():
             pass
-        if not self._file_began:
-            raise MissingFile
+
+    @property
+    def has_file(self) -> bool:
+        return self._file_began
 
     async def media(self) -> AsyncIterator[bytes]:
         """The bytes of the file, then whatever fields follow it. Raises TooLarge, MalformedUpload."""

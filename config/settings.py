@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from config.account_settings import AccountSettings
+from config.audio_url_settings import AudioUrlSettings
 from config.dialect_settings import OpenAISettings, SocketSettings, SubtitleSettings
 from config.engine_settings import EngineSettings as EngineSettings  # engines, those of others too, take it from here
 from config.fields import (
@@ -268,6 +269,7 @@ class Settings(Section):
     redis: RedisSettings
     storage: StorageSettings
     uploads: UploadSettings
+    audio_urls: AudioUrlSettings
     media: MediaSettings
     rendering: RenderSettings
     engines: EngineSettings

@@ -128,9 +128,12 @@ class Queued(NamedTuple):
 
     engine_params: dict[str, Any]
     crash_count: int
+    is_to_be_fetched: bool
 
 
-WAITING = select(Job.engine_params, Job.crash_count).where(OF_JOB, Job.state == JobState.QUEUED)
+WAITING = select(Job.engine_params, Job.crash_count, Job.source_key.is_(None)).where(
+    OF_JOB, Job.state == JobState.QUEUED
+)
 
 
 async def waiting(connection: AsyncConnection, job_id: UUID) -> Queued | None:

@@ -10,12 +10,12 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Interval, Table, Update, bindparam, case, func, insert, or_, update
+from sqlalchemy import ColumnElement, Interval, Table, Update, bindparam, case, delete, func, insert, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import answers, outbox
 from db.job_events import state_event
-from db.tables import Job, JobEvent, Transcript
+from db.tables import Job, JobEvent, RecordingUrl, Transcript
 from domain.lifecycle import MOVES, TERMINAL, JobState
 
 SOURCES = {name: sorted({move.source for move in MOVES if move.name == name}) for name in {move.name for move in MOVES}}
@@ -48,6 +48,9 @@ END_TRANSCRIPT = (
     .values(updated_at=func.now())
     .returning(outbox.IS_LISTENED_TO, answers.IS_WAITED_FOR)
 )
+
+
+FORGET_URL = delete(RecordingUrl).where(RecordingUrl.job_id == bindparam("of_job"))
 
 
 def after(name: str) -> ColumnElement[Any]:
@@ -99,6 +102,8 @@ async def moved(
             await outbox.owe(session, job)
         if waited:
             await answers.owe(session, job)
+        if job.source_key is None:  # it never came, so its URL is still there
+            await session.execute(FORGET_URL, {"of_job": job_id})
     return job
 
 

@@ -143,6 +143,7 @@ class Job(Base):
     """Segments kept of the present fence."""
 
     source_key: Mapped[str | None]
+    """The object that holds the recording, or will: None before it is known which, and once it is deleted."""
     source_bytes: Mapped[int | None] = mapped_column(BigInteger())
     """None, as the hash, while the recording is still to come."""
     source_sha256: Mapped[str | None]
@@ -155,6 +156,31 @@ class Job(Base):
     completed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class RecordingUrl(Base):
+    """Where the recording of a job is to be fetched from. A table of its own, so that no other query reads a secret."""
+
+    __tablename__ = "recording_urls"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("transcript_jobs.id", ondelete="CASCADE"), primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    url: Mapped[str]
+
+
+class Sending(Base):
+    """How the recording of a job is sent to the store, past the API: in parts of `part_bytes`, the last one shorter."""
+
+    __tablename__ = "sendings"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("transcript_jobs.id", ondelete="CASCADE"), primary_key=True)
+    owner: Mapped[str] = mapped_column(server_default=LOCAL_OWNER)
+    name: Mapped[str]
+    """What the store calls it."""
+    size_bytes: Mapped[int] = mapped_column(BigInteger())
+    part_bytes: Mapped[int] = mapped_column(BigInteger())
+    sha256: Mapped[str | None]
+    """As the sender said; a worker looks whether it is so."""
 
 
 class JobEvent(Base):

@@ -96,7 +96,7 @@ class MissingFile(Invalid):
     code = "missing_file"
 
     def __init__(self) -> None:
-        super().__init__("there is no recording: send it as the form field 'file'", field="file")
+        super().__init__("there is no recording: send it as the form field 'file', or its audio_url", field="file")
 
 
 class UnknownEngine(Invalid):

@@ -37,6 +37,14 @@ Numbered = tuple[int, Segment]
 
 
 @dataclass(frozen=True, slots=True)
+class Pinned:
+    """The object that is a job's recording, and which bytes it has to have."""
+
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """What a claim gives out: everything a worker needs, read once, so that a retry uses what the row froze."""
 
@@ -47,7 +55,8 @@ class Attempt:
     attempts: int
     max_retries: int
     options: JobOptions
-    source_key: str
+    recording: Pinned | None
+    """None: it is to be fetched first."""
     waited: float
     """Seconds since the job could begin or, where it was begun before, since then; by PostgreSQL's clock."""
 
@@ -71,6 +80,8 @@ class Waiting:
     options: JobOptions
     suspect: bool
     """Whether it has cost so many workers their lives that it must be tried alone."""
+    is_to_be_fetched: bool
+    """Whether its recording has yet to come from where its owner says it is."""
 
 
 async def look(platform: Platform, job_id: UUID) -> Waiting | None:
@@ -79,7 +90,11 @@ async def look(platform: Platform, job_id: UUID) -> Waiting | None:
         found = await jobs.waiting(connection, job_id)
     if found is None:
         return None
-    return Waiting(JobOptions.model_validate(found.engine_params), suspect=found.crash_count >= QUARANTINE_AFTER)
+    return Waiting(
+        JobOptions.model_validate(found.engine_params),
+        suspect=found.crash_count >= QUARANTINE_AFTER,
+        is_to_be_fetched=found.is_to_be_fetched,
+    )
 
 
 async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | None:
@@ -96,7 +111,7 @@ async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | N
         except DatabaseUnavailable:
             unsure = True
             await asyncio.sleep(CLAIM_AGAIN_SECONDS)
-    if job is None or job.source_key is None:
+    if job is None:
         return None
     await platform.events.publish(job_events.state_event(job, message="started"))
     return Attempt(
@@ -107,9 +122,15 @@ async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | N
         attempts=job.attempts,
         max_retries=job.max_retries,
         options=JobOptions.model_validate(job.engine_params),
-        source_key=job.source_key,
+        recording=_pinned(job),
         waited=(job.updated_at - (job.run_at if job.fence == 1 else job.started_at or job.run_at)).total_seconds(),
     )
+
+
+def _pinned(job: Job) -> Pinned | None:
+    if job.source_key is None or job.source_sha256 is None:
+        return None
+    return Pinned(job.source_key, job.source_sha256)
 
 
 async def _claim(platform: Platform, job_id: UUID, worker: str, *, unsure: bool) -> Job | None:

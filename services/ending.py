@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from db import erasures, job_events, jobs
+from db import erasures, job_events, jobs, sendings
 from db.tables import Job
 from domain.access import Caller
 from domain.errors import AlreadyFinished, JobNotFound
@@ -40,6 +40,8 @@ async def cancel(platform: Platform, caller: Caller, job_id: UUID) -> Job:
         found = None if wish else await jobs.get(session, job_id, owner=caller.owner)
     if job is not None:
         await platform.events.publish(job_events.state_event(job, message=job.message))
+        if job.source_sha256 is None:
+            await drop_parts(platform, job_id, caller.owner)
     if wish is not None:
         return wish
     if found is None:
@@ -85,6 +87,8 @@ async def purge(platform: Platform, job_id: UUID, owner: str) -> bool:
     if gone is None or gone.state != JobState.PURGED:
         return False
     await platform.events.forget(job_id)
+    if gone.source_sha256 is None:
+        await drop_parts(platform, job_id, owner)
     deleted = await delete_objects(platform, layout.job_prefix(owner, job_id))
     async with platform.sessions.begin(owner=owner) as session:
         await erasures.note_erased(session, job_id, objects_deleted=deleted)
@@ -97,3 +101,11 @@ async def delete_objects(platform: Platform, prefix: str) -> int:
     for key in keys:
         await platform.store.delete(key)
     return len(keys)
+
+
+async def drop_parts(platform: Platform, job_id: UUID, owner: str) -> None:
+    """Remove what has come of a recording that is sent in parts and will not be joined."""
+    async with platform.sessions.alone(owner=owner) as session:
+        sending = await sendings.get(session, job_id, owner=owner)
+    if sending is not None:
+        await platform.store.drop_parts(layout.source(owner, job_id), sending.name)

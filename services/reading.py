@@ -13,6 +13,7 @@ from db.tables import Job, Transcript
 from domain.access import Caller
 from domain.errors import AudioDeleted, Invalid, JobHasNoResult, JobNotFound, ObjectNotFound, ResultNotReady
 from domain.events import Event
+from domain.intake_errors import AudioNotThere
 from domain.lifecycle import ENDED, JobState
 from domain.recording_errors import NotRun
 from domain.transcript import Transcript as Heard
@@ -225,9 +226,10 @@ def _served_as(job: Job) -> str:
 
 
 async def audio(platform: Platform, caller: Caller, job_id: UUID) -> Audio:
+    """Raises JobNotFound, AudioNotThere, AudioDeleted."""
     job, _ = await find(platform, caller, job_id)
-    if job.source_key is None:
-        raise AudioDeleted
+    if job.source_key is None or job.source_bytes is None:
+        raise AudioDeleted if job.audio_deleted_at is not None else AudioNotThere
     return Audio(job.source_key, await platform.store.size(job.source_key), _served_as(job))
 
 

@@ -3,13 +3,13 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import job_events, jobs
+from db import job_events, jobs, recording_urls
 from db.tables import Job, Transcript
 from domain.access import Caller
 from domain.capabilities import AUTO
@@ -23,6 +23,7 @@ from domain.errors import (
     ObjectNotFound,
 )
 from domain.lifecycle import JobOptions, JobState
+from messaging import audio_url
 from services import contexts, ending, engine_reports, once, usage
 from services.platform import Platform
 from storage import layout
@@ -46,6 +47,15 @@ class Submission:
     """Whether the job may wait for an engine that is not there now."""
     max_retries: int | None = None
     """Tries after a transient failure; as the settings have it where None."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes two of them the same."""
+        return {
+            "options": self.options.model_dump(mode="json"),
+            "session_id": self.session_id,
+            "delete_after": self.delete_after_seconds,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,26 @@ class Kept:
 
     job_id: UUID
     stored: StoredObject
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What makes two of them the same."""
+        return {"recording": self.stored.sha256}
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A recording that a worker is to fetch for a job that does not exist yet."""
+
+    url: str = field(repr=False)
+    job_id: UUID = field(default_factory=uuid4)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"audio_url": self.url}
+
+
+Recording = Kept | Linked
 
 
 async def check(platform: Platform, caller: Caller, submission: Submission, *, besides: UUID | None = None) -> Approved:
@@ -156,9 +186,19 @@ async def keep_copy(platform: Platform, caller: Caller, source_key: str) -> Kept
         raise AudioDeleted from None
 
 
-async def discard(platform: Platform, caller: Caller, kept: Kept) -> None:
+def link(platform: Platform, url: str) -> Linked:
+    """A recording that is to be fetched. Nobody is asked yet: whoever answers for the URL hears from a worker.
+
+    Raises AudioUrlRefused.
+    """
+    audio_url.parse(url, platform.settings.audio_urls)
+    return Linked(url)
+
+
+async def discard(platform: Platform, caller: Caller, kept: Recording) -> None:
     """Forget what was stored for a job that will not be."""
-    await ending.delete_objects(platform, layout.job_prefix(caller.owner, kept.job_id))
+    if isinstance(kept, Kept):
+        await ending.delete_objects(platform, layout.job_prefix(caller.owner, kept.job_id))
 
 
 @asynccontextmanager
@@ -176,7 +216,7 @@ async def submit(
     platform: Platform,
     caller: Caller,
     submission: Submission,
-    kept: Kept,
+    kept: Recording,
     *,
     filename: str | None,
     parent: UUID | None = None,
@@ -203,7 +243,7 @@ async def submit(
     try:
         async with platform.sessions.begin(owner=caller.owner) as session:
             await usage.check_quota(session, caller, quota)
-            recorded = await _record(
+            recorded = await record(
                 session,
                 transcript,
                 approved,
@@ -231,18 +271,12 @@ def _max_retries(platform: Platform, submission: Submission) -> int:
     return platform.settings.workers.max_retries if submission.max_retries is None else submission.max_retries
 
 
-def _fingerprint(submission: Submission, kept: Kept, filename: str | None) -> str:
-    return once.fingerprint(
-        options=submission.options.model_dump(mode="json"),
-        session_id=submission.session_id,
-        delete_after=submission.delete_after_seconds,
-        filename=filename,
-        recording=kept.stored.sha256,
-    )
+def _fingerprint(submission: Submission, kept: Recording, filename: str | None) -> str:
+    return once.fingerprint(filename=filename, **submission.identity, **kept.identity)
 
 
 async def _answered_before(
-    platform: Platform, caller: Caller, key: once.Key, request: str, kept: Kept
+    platform: Platform, caller: Caller, key: once.Key, request: str, kept: Recording
 ) -> Receipt | None:
     answer = await once.answer_before(platform, caller, key, request)
     if answer is None:
@@ -251,14 +285,18 @@ async def _answered_before(
     return Receipt.from_json(answer)
 
 
-async def _record(
+async def record(
     session: AsyncSession,
     transcript: Transcript,
     approved: Approved,
-    kept: Kept,
-    beside: Beside | None,
-    **values: int | UUID | None,
+    kept: Recording,
+    beside: Beside | None = None,
+    **values: Any,
 ) -> Job:
+    """Insert the rows of a job; `values` are further columns of it."""
+    if isinstance(kept, Kept):
+        stored = kept.stored
+        values |= {"source_key": stored.key, "source_bytes": stored.size_bytes, "source_sha256": stored.sha256}
     job = await jobs.insert_job(
         session,
         transcript,
@@ -266,11 +304,10 @@ async def _record(
         engine=approved.options.engine,
         engine_params=approved.options.model_dump(mode="json", exclude_none=True),
         message=approved.waits_for,
-        source_key=kept.stored.key,
-        source_bytes=kept.stored.size_bytes,
-        source_sha256=kept.stored.sha256,
         **values,
     )
+    if isinstance(kept, Linked):
+        await recording_urls.keep(session, job, kept.url)
     if beside is not None:
         await beside(session, job)
     return job

@@ -3,9 +3,12 @@
 A job that waits counts for its owner's quota, can be cancelled and erased like any other, and expires.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import job_events, jobs, uploads
 from db.tables import Job, Transcript
@@ -20,6 +23,8 @@ from storage import layout
 from storage.contract import StoredObject
 
 BATCH = 100
+
+Also = Callable[[AsyncSession, Job], Awaitable[None]]
 
 WAITS = "the recording waits to be run"
 IS_TO_COME = "the recording is still to come"
@@ -56,18 +61,20 @@ async def expect(
     job_id: UUID,
     *,
     filename: str | None,
-    session_id: UUID | None = None,
+    wanted: Submission | None = None,
     stored: StoredObject | None = None,
+    also: Also | None = None,
     key: once.Key | None = None,
     request: str = "",
 ) -> Receipt:
     """Record a job that waits for its recording, which is to lie under the job's own key.
 
-    With `stored` it lies there already, and is pinned. Raises QuotaExceeded, AnsweredBefore.
+    With `stored` it lies there already, and is pinned; `wanted` is what is said of it already; `also` is done in the
+    same transaction. Raises QuotaExceeded, AnsweredBefore, and what `also` raises.
     """
     quota = await usage.quota_of(platform, caller)
-    transcript = Transcript(id=uuid4(), owner=caller.owner, session_id=session_id, filename=filename)
-    engine = platform.settings.engines.default_engine
+    wanted = wanted or Submission(JobOptions(engine=platform.settings.engines.default_engine))
+    transcript = Transcript(id=uuid4(), owner=caller.owner, session_id=wanted.session_id, filename=filename)
     async with platform.sessions.begin(owner=caller.owner) as session:
         await usage.check_quota(session, caller, quota)
         job = await jobs.insert_job(
@@ -75,15 +82,18 @@ async def expect(
             transcript,
             id=job_id,
             state=JobState.PENDING,
-            engine=engine,
-            engine_params=_as_row(JobOptions(engine=engine)),
+            engine=wanted.options.engine,
+            engine_params=_as_row(wanted.options),
             message=IS_TO_COME if stored is None else WAITS,
             source_key=layout.source(caller.owner, job_id),
             source_bytes=None if stored is None else stored.size_bytes,
             source_sha256=None if stored is None else stored.sha256,
             profile_id=caller.profile_id,
+            delete_after_seconds=wanted.delete_after_seconds,
             max_retries=platform.settings.workers.max_retries,
         )
+        if also is not None:
+            await also(session, job)
         receipt = Receipt(job.id, job.transcript_id, job.engine, job.state, job.message or "")
         if key is not None:
             await once.remember(session, caller, key, request, receipt.to_json())
@@ -109,12 +119,7 @@ async def run(
     answered before, the answer of then. A crash in between leaves a job that the sweeper rings for. Raises JobNotFound,
     NotPending, UploadUnfinished, what `submission.check` raises, QuotaExceeded and IdempotencyKeyReused.
     """
-    request = once.fingerprint(
-        run=job_id,
-        options=wanted.options.model_dump(mode="json"),
-        session_id=wanted.session_id,
-        delete_after=wanted.delete_after_seconds,
-    )
+    request = once.fingerprint(run=job_id, **wanted.identity)
     if key is not None and (answer := await once.answer_before(platform, caller, key, request)):
         return Receipt.from_json(answer)
     job, _ = await reading.find(platform, caller, job_id)
@@ -178,5 +183,6 @@ async def expire(platform: Platform) -> int:
     for job in expired:
         await platform.events.publish(job_events.state_event(job, message=job.message))
     for job in expired:
+        await ending.drop_parts(platform, job.id, job.owner)
         await ending.delete_objects(platform, layout.job_prefix(job.owner, job.id))
     return len(expired)

@@ -48,10 +48,12 @@ async def refuse_early(platform: Platform, caller: Caller, *, besides: UUID | No
             await check_quota(session, caller, quota, besides=besides)
 
 
-async def check_quota(session: AsyncSession, caller: Caller, quota: Quota, *, besides: UUID | None = None) -> None:
+async def check_quota(
+    session: AsyncSession, caller: Caller, quota: Quota, *, besides: UUID | None = None, more: int = 1
+) -> None:
     """Is there anything left of the month, besides what is under way? In the transaction that makes a job.
 
-    `besides` is a job that waits to be run and is counted already.
+    `besides` is a job that waits to be run and is counted already; `more` are those that are to be made.
     How long a recording is, nobody knows before it is decoded, so the one that uses a quota up is still done.
     Raises QuotaExceeded.
     """
@@ -60,7 +62,7 @@ async def check_quota(session: AsyncSession, caller: Caller, quota: Quota, *, be
     waiting, being_heard = await usage.under_way(session, caller.owner, besides=besides)
     jobs, seconds, ends_at = await usage.of_this_month(session, caller.owner)
     left = max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
-    if quota.jobs is not None and jobs + waiting >= quota.jobs:
+    if quota.jobs is not None and jobs + waiting + more > quota.jobs:
         raise QuotaExceeded("jobs", left)
     if quota.audio_seconds is not None and seconds + being_heard >= quota.audio_seconds:
         raise QuotaExceeded("audio", left)

@@ -17,7 +17,10 @@ class Attendance:
 
     def __init__(self, platform: Platform, registry: Registry, *, worker: str) -> None:
         self._platform, self._registry, self._worker = platform, registry, worker
-        self._free = asyncio.Semaphore(platform.settings.workers.max_concurrent_jobs)
+        at_once = platform.settings.workers.max_concurrent_jobs
+        self._free = asyncio.Semaphore(at_once)
+        # One place less: servers that dawdle shall not keep a worker from the jobs that are there.
+        self._fetches = asyncio.Semaphore(max(1, at_once - 1))
         self._attempts: set[asyncio.Task[None]] = set()
         self._in_hand: set[UUID] = set()
         self._quarantine = Quarantine(platform)
@@ -40,7 +43,12 @@ class Attendance:
     async def _attempt(self, job_id: UUID) -> None:
         try:
             await pipeline.run_attempt(
-                self._platform, self._registry, job_id, worker=self._worker, elsewhere=self._quarantine.attempt
+                self._platform,
+                self._registry,
+                job_id,
+                worker=self._worker,
+                elsewhere=self._quarantine.attempt,
+                fetches=self._fetches,
             )
         except Exception:
             # Before the claim or after the row's last word: nothing is ours any more, and the sweeper sees to the rest.

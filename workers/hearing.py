@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from config.settings import MediaSettings
@@ -49,12 +50,15 @@ class Recording:
         return len(self.waves) > 1
 
 
-async def fetch(store: Store, key: str, folder: Path) -> None:
-    """Bring the recording into `folder`. Raises ObjectNotFound, StorageUnavailable."""
+async def fetch(store: Store, key: str, folder: Path) -> str:
+    """Bring the recording into `folder`; answers its sha256. Raises ObjectNotFound, StorageUnavailable."""
+    digest = sha256()
     async with store.open(key) as chunks:
         with (folder / "source").open("wb") as file:
             async for chunk in chunks:
                 file.write(chunk)
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 async def prepare(folder: Path, settings: MediaSettings, options: JobOptions) -> Recording:

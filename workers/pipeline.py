@@ -8,6 +8,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from domain.errors import (
     EscribaError,
     Unavailable,
 )
+from domain.intake_errors import RecordingChanged
 from domain.lifecycle import JobOptions
 from domain.transcript import Transcript
 from engines.choice import NoEngine
 from engines.registry import Choice, Registry
-from services import attempts, engine_reports, stages
-from services.attempts import Attempt, Standing
+from services import attempts, engine_reports, fetching, stages
+from services.attempts import Attempt, Pinned, Standing
 from services.platform import Platform
 from workers.hearing import Cast, Recording, fetch, hear, lacks_speakers, prepare
 from workers.insistence import insist
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 
 BEATS_PER_LEASE = 5
 """A lease survives four heartbeats that did not get through, and a wish to cancel is heard within a fifth of it."""
+
+FETCH_STAGE = "fetch"
+"""Of a job whose recording is fetched."""
 
 RELEASE_SECONDS = 3.0
 """How long giving a job back may take: a drain ends soon even while PostgreSQL is away."""
@@ -59,17 +64,27 @@ Elsewhere = Callable[[UUID], Awaitable[None]]
 
 
 async def run_attempt(
-    platform: Platform, registry: Registry, job_id: UUID, *, worker: str, elsewhere: Elsewhere | None = None
+    platform: Platform,
+    registry: Registry,
+    job_id: UUID,
+    *,
+    worker: str,
+    elsewhere: Elsewhere | None = None,
+    fetches: asyncio.Semaphore | None = None,
 ) -> None:
     """Make one attempt at a job, if it is there to be had; returns when the row says how it ended.
 
-    A job that may be what kills workers is left to `elsewhere`, where that is given.
+    A job that may be what kills workers is left to `elsewhere`, where that is given. One whose recording is to be
+    fetched waits in the queue while there is no room in `fetches`.
     """
     waiting = await attempts.look(platform, job_id)
     if waiting is None:
         return
     if waiting.suspect and elsewhere is not None:
         await elsewhere(job_id)
+        return
+    if waiting.is_to_be_fetched and fetches is not None and fetches.locked():
+        await attempts.postpone(platform, job_id, reason="waiting to be fetched, as other recordings are")
         return
     options = waiting.options
     choice = await registry.choose(options)
@@ -83,7 +98,7 @@ async def run_attempt(
         telemetry.bind(job_id=str(job_id), fence=attempt.fence),
         attempted(attempt, choice.engine.name) as ending,
     ):
-        await _settle(platform, attempt, _work(platform, registry, choice, attempt, worker), ending)
+        await _settle(platform, attempt, _work(platform, registry, choice, attempt, worker, fetches), ending)
 
 
 async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, missing: NoEngine) -> None:
@@ -182,11 +197,20 @@ async def _persist(write: Callable[[], Awaitable[bool]], *, lenient: bool = Fals
         raise NotOurs(Standing.LOST)
 
 
-async def _work(platform: Platform, registry: Registry, choice: Choice, attempt: Attempt, worker: str) -> None:
+async def _work(
+    platform: Platform,
+    registry: Registry,
+    choice: Choice,
+    attempt: Attempt,
+    worker: str,
+    fetches: asyncio.Semaphore | None,
+) -> None:
     folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=platform.settings.media.work_dir))
     try:
         with stage("fetch"):
-            await fetch(platform.store, attempt.source_key, folder)
+            pinned = attempt.recording or await _bring_in(platform, attempt, fetches)
+            if await fetch(platform.store, pinned.key, folder) != pinned.sha256:
+                raise RecordingChanged
         with stage("decode"):
             recording = await prepare(folder, platform.settings.media, attempt.options)
         await _persist(partial(_note_decoded, platform, attempt, recording))
@@ -209,6 +233,15 @@ async def _work(platform: Platform, registry: Registry, choice: Choice, attempt:
         heard(recorder, recording.decoded.seconds)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def _bring_in(platform: Platform, attempt: Attempt, fetches: asyncio.Semaphore | None) -> Pinned:
+    """Have the recording fetched from where its owner says it is."""
+    await _persist(partial(attempts.note_progress, platform, attempt, stage=FETCH_STAGE, audio_done=None, segments=()))
+    async with fetches or nullcontext():
+        stored = await fetching.bring_in(platform, attempt)
+    await _persist(partial(fetching.pin, platform, attempt, stored))
+    return Pinned(stored.key, stored.sha256)
 
 
 async def _cast(platform: Platform, registry: Registry, lead: Choice, attempt: Attempt, recording: Recording) -> Cast:

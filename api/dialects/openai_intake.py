@@ -77,7 +77,7 @@ class OpenAIIntake(Intake):
         return await self._submit(
             await self._wanted(asked),
             kept,
-            form,
+            filename=form.filename,
             key=self._key or content,
             approved=approved,
             # Not what becomes of the words: engines may have come and gone since the first try.

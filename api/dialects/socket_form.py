@@ -1,6 +1,7 @@
 """A submission as the socket dialect words it: a model is named, and the engine is whichever has it."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Depends
 from pydantic import Field, field_validator
@@ -9,7 +10,6 @@ from api.forms import Name, SubmitForm
 from api.intake import Intake
 from api.model_wishes import settle
 from api.schemas import JobAccepted
-from api.uploads import Fields
 from services import engine_reports
 from services.submission import Submission
 
@@ -44,7 +44,7 @@ class SocketIntake(Intake):
         self._reports = await engine_reports.known(self._platform)
         return await self.take(SocketForm)
 
-    def _read(self, kind: type[SubmitForm], fields: Fields) -> Submission:
+    def _read(self, kind: type[SubmitForm], fields: Mapping[str, Any]) -> Submission:
         submission = super()._read(kind, fields)
         settings = self._platform.settings
         options = settle(

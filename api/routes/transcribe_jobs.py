@@ -9,11 +9,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from api import exports, forms, ranges
+from api import exports, ranges, url_intake
 from api.dependencies import BoardDep, CallerDep, FollowerDep, HubDep, PlatformDep, ReaderDep, while_allowed
 from api.errors import Responses, documented
 from api.event_streams import STREAMED, Encoder, LastIdDep, streamed
-from api.intake import IntakeDep, KeyDep, accepted
+from api.intake import KeyDep, accepted
 from api.schemas import (
     Cancelled,
     EnginesView,
@@ -24,8 +24,10 @@ from api.schemas import (
     JobStatus,
     StreamTicketView,
 )
+from api.url_intake import UrlIntakeDep
 from domain import account_errors, errors, recording_errors
 from domain.events import Cursor, Event
+from domain.intake_errors import AudioNotThere, AudioUrlRefused
 from domain.lifecycle import JobState
 from domain.profiles import PROFILES
 from domain.speakers import SpeakerChanges
@@ -39,6 +41,7 @@ SUBMIT_ERRORS = documented(
     errors.MalformedUpload, errors.MissingFile, errors.UnknownEngine, errors.UnsupportedLanguage,
     errors.UnknownModel, errors.UnsupportedOption, errors.EmptyMedia, errors.TooLarge, errors.EngineUnavailable,
     errors.StorageUnavailable, errors.IdempotencyKeyReused, errors.ContextNotFound, account_errors.QuotaExceeded,
+    AudioUrlRefused,
 )  # fmt: skip
 
 NO_TRANSCRIPT = (
@@ -61,30 +64,36 @@ IN_EVERY_FORMAT: Responses = {
 
 
 @router.post(
-    "/transcribe", status_code=202, responses=SUBMIT_ERRORS, openapi_extra=forms.openapi_body(forms.AnyEngineForm)
+    "/transcribe",
+    status_code=202,
+    responses=SUBMIT_ERRORS,
+    openapi_extra=url_intake.openapi_body(url_intake.AnyEngineUrlForm),
 )
-async def transcribe(intake: IntakeDep) -> JobAccepted:
+async def transcribe(intake: UrlIntakeDep) -> JobAccepted:
     """Queue a recording for the engine named, or the default one. 202: the recording and the job are on disk."""
-    return await intake.take(forms.AnyEngineForm)
+    return await intake.take(url_intake.AnyEngineUrlForm)
 
 
 @router.post(
-    "/transcribe/asr", status_code=202, responses=SUBMIT_ERRORS, openapi_extra=forms.openapi_body(forms.AsrForm)
+    "/transcribe/asr",
+    status_code=202,
+    responses=SUBMIT_ERRORS,
+    openapi_extra=url_intake.openapi_body(url_intake.AsrUrlForm),
 )
-async def transcribe_asr(intake: IntakeDep) -> JobAccepted:
+async def transcribe_asr(intake: UrlIntakeDep) -> JobAccepted:
     """Queue a recording for NVIDIA Riva."""
-    return await intake.take(forms.AsrForm)
+    return await intake.take(url_intake.AsrUrlForm)
 
 
 @router.post(
     "/transcribe/whisperx",
     status_code=202,
     responses=SUBMIT_ERRORS,
-    openapi_extra=forms.openapi_body(forms.WhisperXForm),
+    openapi_extra=url_intake.openapi_body(url_intake.WhisperXUrlForm),
 )
-async def transcribe_whisperx(intake: IntakeDep) -> JobAccepted:
+async def transcribe_whisperx(intake: UrlIntakeDep) -> JobAccepted:
     """Queue a recording for WhisperX."""
-    return await intake.take(forms.WhisperXForm)
+    return await intake.take(url_intake.WhisperXUrlForm)
 
 
 @router.get("/engines", response_model=EnginesView, responses=UNCHANGED)
@@ -220,7 +229,9 @@ async def edit_speakers(
     "/{job_id}/audio",
     response_class=Response,
     responses=ranges.SERVED
-    | documented(errors.JobNotFound, errors.AudioDeleted, errors.RangeNotSatisfiable, errors.StorageUnavailable),
+    | documented(
+        errors.JobNotFound, AudioNotThere, errors.AudioDeleted, errors.RangeNotSatisfiable, errors.StorageUnavailable
+    ),
 )
 async def audio(
     job_id: UUID,

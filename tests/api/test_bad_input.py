@@ -89,7 +89,7 @@ async def test_an_option_that_cannot_be_honoured_is_waived_where_the_caller_says
 @pytest.mark.parametrize(
     ("headers", "content", "status", "code"),
     [
-        ({"Content-Type": "application/json"}, b"{}", 400, "malformed_upload"),
+        ({"Content-Type": "application/json"}, b"{}", 422, "missing_file"),
         ({}, b"", 400, "malformed_upload"),
         ({"Content-Type": "multipart/form-data"}, b"", 400, "malformed_upload"),
         ({"Content-Type": "multipart/form-data; boundary=x"}, b"rubbish", 400, "malformed_upload"),

@@ -43,6 +43,7 @@ KINDS = {
     "GET /health": OPEN,
     "GET /metrics": ADMIN,
     "GET /media/{token}": SIGNED,
+    "PUT /media/{token}": SIGNED,
     "POST /users": OPEN,
     "POST /auth/token": OPEN,
     "POST /auth/refresh": OPEN,
@@ -76,6 +77,12 @@ KINDS = {
     f"POST {JOBS}/{{job_id}}/rerun": WRITE,
     f"GET {JOBS}/{{job_id}}/receipt": READ,
     f"DELETE {JOBS}/{{job_id}}": WRITE,
+    f"POST {JOBS}/batch": WRITE,
+    f"GET {JOBS}/batch/{{batch_id}}": READ,
+    "POST /api/transcribe/uploads": WRITE,
+    "GET /api/transcribe/uploads/{job_id}": READ,
+    "POST /api/transcribe/uploads/{job_id}/complete": WRITE,
+    "DELETE /api/transcribe/uploads/{job_id}": WRITE,
     "GET /api/contexts": SETTINGS,
     "POST /api/contexts": SETTINGS,
     "GET /api/contexts/{context_id}": SETTINGS,
@@ -159,6 +166,9 @@ async def victim(client: httpx.AsyncClient, platform: Platform) -> Victim:
     attempt = await attempts.claim(platform, job_id, worker="w")
     assert attempt is not None
     assert await attempts.complete(platform, attempt, NOBODY_HEARD)
+    batch_id = uuid4()
+    theirs = f"SELECT transcript_id FROM transcript_jobs WHERE id = '{job_id}'"
+    await run_sql(platform, f"UPDATE transcripts SET session_id = '{batch_id}' WHERE id = ({theirs})")
     hook = await endpoint(platform, owner=owner)
     key = await client.post("/users/me/keys", json={"name": "k"}, headers=found.headers)
     profile = await client.post("/users/me/profiles", json={"name": "p"}, headers=found.headers)
@@ -166,6 +176,7 @@ async def victim(client: httpx.AsyncClient, platform: Platform) -> Victim:
     video = await videos.ask(platform, owner, job_id, profile="default", mode="track")
     ids = {
         "job_id": str(job_id),
+        "batch_id": str(batch_id),
         "video_id": str(video.id),
         "context_id": str((await contexts.create(platform, owner, "theirs", [])).id),
         "webhook_id": str(hook.id),
@@ -262,7 +273,7 @@ def unfiltered() -> Iterator[list[str]]:
 MINE = [
     route
     for route, scope in CLOSED.items()
-    if "{job_id}" in route or "{context_id}" in route or "{webhook_id}" in route
+    if "{job_id}" in route or "{batch_id}" in route or "{context_id}" in route or "{webhook_id}" in route
 ]
 
 

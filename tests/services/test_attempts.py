@@ -71,4 +71,4 @@ async def test_an_end_that_is_cut_off_leaves_no_object_that_no_row_names(platfor
         ending.cancel()
         await asyncio.gather(ending, return_exceptions=True)
         prefix = layout.job_prefix(attempt.owner, attempt.job_id)
-        assert [found.key async for found in platform.store.list(prefix)] == [attempt.source_key]
+        assert [found.key async for found in platform.store.list(prefix)] == [attempt.recording.key]
