@@ -64,7 +64,9 @@ async def delete_expired_audio(platform: Platform) -> int:
 async def delete_orphans(platform: Platform) -> int:
     """Delete objects that no row points to and that are too old to belong to a job in the making."""
     age = timedelta(hours=platform.settings.retention.orphan_hours)
-    await platform.store.delete_unfinished(age.total_seconds())
+    # Parts of an upload go with its job when that expires, not before.
+    lasts = timedelta(hours=platform.settings.uploads.expiry_hours + 1)
+    await platform.store.delete_unfinished(max(age, lasts).total_seconds())
     deleted, batch = 0, []
     async for found in platform.store.list(layout.ROOT):
         if datetime.now(UTC) - found.modified_at > age:
