@@ -120,9 +120,9 @@ async def run(
     NotPending, UploadUnfinished, what `submission.check` raises, QuotaExceeded and IdempotencyKeyReused.
     """
     request = once.fingerprint(run=job_id, **wanted.identity)
+    job, _ = await reading.find(platform, caller, job_id)  # before the answer: who sees it run sees what was answered
     if key is not None and (answer := await once.answer_before(platform, caller, key, request)):
         return Receipt.from_json(answer)
-    job, _ = await reading.find(platform, caller, job_id)
     if job.state != JobState.PENDING:
         raise NotPending(job.state)
     if job.source_sha256 is None and stored is None:
@@ -130,7 +130,7 @@ async def run(
     approved = await submission.check(platform, caller, wanted, besides=job_id)
     try:
         queued, receipt = await _finalise(platform, caller, job_id, approved, stored, key, request)
-    except once.AnsweredBefore:  # by a request that ran beside this one
+    except (once.AnsweredBefore, NotPending):  # by a request that ran beside this one
         return await run(platform, caller, job_id, wanted, stored=stored, key=key)
     await platform.queue.ring(queued.id, queued.dispatch_no)
     await platform.events.publish(job_events.state_event(queued, message=queued.message))

@@ -86,6 +86,12 @@ async def test_a_run_that_is_asked_for_again_gets_the_first_answer(platform: Pla
         await uploads.run(platform, ME, job_id, Submission(JobOptions(engine="auto", language="fr")), key=key)
 
 
+async def test_of_runs_with_one_key_at_once_all_get_the_answer(platform: Platform) -> None:
+    job_id, key = await waiting(platform), once.Key.parse(str(uuid4()))
+    receipts = await asyncio.gather(*(uploads.run(platform, ME, job_id, AS_USUAL, key=key) for _ in range(8)))
+    assert sorted(receipt.replayed for receipt in receipts) == [False] + [True] * 7
+
+
 async def test_an_upload_that_is_sent_again_makes_one_job_and_keeps_one_recording(platform: Platform) -> None:
     key = once.Key.parse(str(uuid4()))
     kept = [await submission.keep(platform, ME, body()) for _ in range(3)]

@@ -11,7 +11,7 @@ from domain.access import LOCAL_OWNER, Caller
 from domain.errors import AlreadyFinished, JobNotFound, Unavailable
 from domain.events import Cursor, Event
 from domain.lifecycle import TERMINAL, JobOptions
-from services import ending, following, submission
+from services import ending, following, submission, uploads
 from services.once import Key
 from services.submission import Receipt
 from tests.simulation.climate import Recording
@@ -22,6 +22,9 @@ ME = Caller(LOCAL_OWNER)
 PATIENCE_SECONDS = 8.0
 CUT_CHANCE = 0.05
 """Of the events, how many are the last on their connection; half of these never arrive."""
+
+UPLOADED_FIRST = 3
+"""Of so many recordings, one is uploaded first and run then."""
 
 AGAIN = (ConnectionLost, TimeoutError, Unavailable)
 
@@ -111,8 +114,12 @@ class Client:
     async def _submit_at(self) -> Receipt:
         kept = await submission.keep(self._world.platform, ME, self._body())
         wanted = submission.Submission(JobOptions(engine="scripted"))
-        key = Key.parse(f"key-{self.recording.number}")
-        return await submission.submit(self._world.platform, ME, wanted, kept, filename="a.wav", key=key)
+        platform, number = self._world.platform, self.recording.number
+        key = Key.parse(f"key-{number}")
+        if number % UPLOADED_FIRST:
+            return await submission.submit(platform, ME, wanted, kept, filename="a.wav", key=key)
+        uploaded = await uploads.receive(platform, ME, kept, filename="a.wav", key=key)
+        return await uploads.run(platform, ME, uploaded.job_id, wanted, key=Key.parse(f"run-{number}"))
 
     async def _body(self) -> AsyncIterator[bytes]:
         yield self.recording.content
