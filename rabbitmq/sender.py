@@ -6,13 +6,11 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, HeadersType
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
-from config import metrics
 from domain import audio_requests
 from domain.audio_requests import Route
 from messaging.transport import Envelope, Outcome
 from rabbitmq.topology import RESULTS, RETRIES
 
-DESTINATION = "amqp"
 LINES = {line.key: line for line in (RESULTS, RETRIES)}
 
 
@@ -29,24 +27,19 @@ class Sender:
     async def send(self, envelope: Envelope, to: Route) -> Outcome:
         """Publish once."""
         began = time.monotonic()
-        with metrics.timed(metrics.DELIVERY_SECONDS.labels(DESTINATION)):
-            error = await self._publish(envelope, to)
-        metrics.DELIVERIES.labels(DESTINATION, error or "delivered").inc()
-        return Outcome(error, None, round(1000 * (time.monotonic() - began)))
-
-    async def _publish(self, envelope: Envelope, to: Route) -> str | None:
         try:
             exchange = await self._channel.get_exchange(LINES[to].exchange, ensure=False)
             await exchange.publish(_message(envelope, to), to, mandatory=True, timeout=self._timeout)
+            error = None
         except PublishError:
-            return "unroutable"
+            error = "unroutable"
         except DeliveryError:
-            return "refused"
+            error = "refused"
         except TimeoutError:
-            return "timeout"
+            error = "timeout"
         except CONNECTION_EXCEPTIONS:
-            return "connection"
-        return None
+            error = "connection"
+        return Outcome(error, None, round(1000 * (time.monotonic() - began)))
 
     async def close(self) -> None:
         await self._channel.close()

@@ -213,7 +213,7 @@ async def test_what_comes_and_what_goes_is_counted(
     await eventually(lambda: all_is_told(platform))
     for outcome in ("accepted", "repeated", "audio_file_not_found"):
         assert grown("message_requests_total", outcome=outcome) == 1
-    assert grown("delivery_attempts_total", destination="amqp", outcome="delivered") == 2
+    assert grown("delivery_attempts_total", destination="rabbitmq", outcome="delivered") == 2
 
 
 # A request that comes again
