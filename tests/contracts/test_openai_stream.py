@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -140,25 +140,24 @@ async def test_what_is_refused_before_the_job_is_refused_by_status(desk: Desk) -
     assert (await desk.error(("stream", "true"), ("model", "gigantic")))[0] == 404
 
 
-async def test_a_cancelled_job_ends_with_an_error_that_says_so(desk: Desk, platform: Platform) -> None:
+async def listened_while(desk: Desk, platform: Platform, end: Callable[..., Awaitable[Any]]) -> Line:
+    """What is told of a job that its owner ends in the middle."""
     desk.able.goes_on.clear()
     line = Line()
     task = asyncio.create_task(line.listen(desk.client))
     await eventually(lambda: bool(line.events))
-    assert line.job_id is not None
-    await ending.cancel(platform, ME, line.job_id)
+    await end(platform, ME, line.job_id)
     await task
+    return line
+
+
+async def test_a_cancelled_job_ends_with_an_error_that_says_so(desk: Desk, platform: Platform) -> None:
+    line = await listened_while(desk, platform, ending.cancel)
     assert (line.types[-1], line.events[-1]["error"]["code"]) == ("error", "cancelled")
 
 
 async def test_a_job_that_is_erased_meanwhile_ends_with_an_error(desk: Desk, platform: Platform) -> None:
-    desk.able.goes_on.clear()
-    line = Line()
-    task = asyncio.create_task(line.listen(desk.client))
-    await eventually(lambda: bool(line.events))
-    assert line.job_id is not None
-    await ending.erase(platform, ME, line.job_id)
-    await task
+    line = await listened_while(desk, platform, ending.erase)
     assert line.types[-1] == "error"
     assert line.events[-1]["error"]["code"] in ("job_not_found", "cancelled")
 
