@@ -24,6 +24,9 @@ EVERY_SECONDS = 0.01
 SAMPLE = ROOT / "samples" / "consultation.flac"
 JOBS = "/api/transcribe/jobs"
 
+LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=2)
+"""The server hangs up after five seconds."""
+
 TRIES, HEALTH_MS, REVOKED_SECONDS = Goal(10, "≤"), Goal(50, "≤"), Goal(60, "≤")
 
 
@@ -93,9 +96,7 @@ async def _revocation(client: httpx.AsyncClient, email: str) -> float:
 async def _measured(bar: Progress, tries: int, bursts: int, streams: int) -> list[Line]:
     async with running({"AUTH": "required"}, workers=False) as platform:
         emails = await make_people(platform, AT_ONCE)
-        async with httpx.AsyncClient(
-            base_url=platform.embedded.address, timeout=60, limits=httpx.Limits(max_connections=None)
-        ) as client:
+        async with httpx.AsyncClient(base_url=platform.embedded.address, timeout=60, limits=LIMITS) as client:
             task = bar.add_task("guesses at a password", total=1)
             guessed = await _guesses(client, emails[0], tries)
             bar.advance(task)

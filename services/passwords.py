@@ -10,7 +10,8 @@ from argon2.exceptions import VerificationError
 
 AT_ONCE = 2
 
-LEAST_URGENT = 19
+STEPS_BACK, LEAST_URGENT = 5, 19
+"""As nice(2) counts: each is a fifth less of the processor, where others want it. Few, so that no log-in starves."""
 
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 """OWASP's least: 19 MiB, two passes (Password Storage Cheat Sheet)."""
@@ -35,9 +36,9 @@ class Passwords:
 
 
 def _step_back() -> None:
-    """Linux has a priority for every thread: those who log in at once wait for one another, and nobody for them."""
+    """Linux has a priority for every thread: beside one that answers requests, these get a third of the processor."""
     thread = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, thread, min(LEAST_URGENT, os.getpriority(os.PRIO_PROCESS, thread) + 10))
+    os.setpriority(os.PRIO_PROCESS, thread, min(LEAST_URGENT, os.getpriority(os.PRIO_PROCESS, thread) + STEPS_BACK))
 
 
 def _fits(password: str, password_hash: str | None) -> bool:
