@@ -57,6 +57,9 @@ bench-diarize: .venv/.dev ## Diarization error of the platform's own diarizer (a
 bench-roles: .venv/.dev ## Who is provider and who patient, on the dialogues that were held back
 	@$(BIN)/python -m bench.roles --held-back
 
+bench-users: .venv/.dev ## Ten users at once with whisper (about a minute)
+	@$(BIN)/python -m bench.users
+
 bench-whisperx: .venv/.dev .venv-whisperx/.whisperx ## Cancels and kills WhisperX in each stage (about 6 minutes)
 	@$(BIN)/python -m bench.whisperx_stages
 
@@ -95,4 +98,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv-whisperx/.whisperx: requirements/whisperx.txt requirements/whisperx-overrides.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh whisperx
 
-.PHONY: help demo run test whisperx test-whisperx check format bench bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-whisperx chaos chaos-smoke fuzz-api simulate simulate-bugs ci-services lock
+.PHONY: help demo run test whisperx test-whisperx check format bench bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-users bench-whisperx chaos chaos-smoke fuzz-api simulate simulate-bugs ci-services lock
