@@ -77,15 +77,15 @@ async def _owe(session: AsyncSession, request: AmqpRequest, route: Route, body: 
 
 async def forget_job(session: AsyncSession, job_id: UUID) -> None:
     """Leave nothing of an erased job in what is owed of it: its request is still answered, by that it was erased."""
+    event = update(OutboxEvent).where(OutboxEvent.job_id == job_id, OutboxEvent.payload == PAYLOAD)
     request = (await session.scalars(select(AmqpRequest).where(AmqpRequest.job_id == job_id))).one_or_none()
-    if request is None:
+    if request is None:  # it did not come by message, or was forgotten, as it was answered long ago
+        await session.execute(event.values(body=None), execution_options=WITHOUT_SYNC)
         return
-    event = update(OutboxEvent).where(OutboxEvent.id == request.id)
-    of_result = event.where(OutboxEvent.type == Route.RESULT).values(body=_failure(request, ERASED))
-    await session.execute(of_result, execution_options=WITHOUT_SYNC)
     bare = audio_requests.without_path(_correlation(request), request.retry_count + 1)
-    of_retry = event.where(OutboxEvent.type == Route.RETRY).values(body=bare)
-    await session.execute(of_retry, execution_options=WITHOUT_SYNC)
+    for route, body in ((Route.RESULT, _failure(request, ERASED)), (Route.RETRY, bare)):
+        told = event.where(OutboxEvent.type == route).values(body=body)
+        await session.execute(told, execution_options=WITHOUT_SYNC)
     emptied = update(AmqpRequest).where(AmqpRequest.id == request.id).values(body=None, file_mark=None)
     await session.execute(emptied, execution_options=WITHOUT_SYNC)
 
@@ -94,10 +94,11 @@ async def take_up(session: AsyncSession, *, lease: timedelta, limit: int) -> lis
     """Take up to `limit` due deliveries, oldest first. What another relay is just taking is passed over."""
     due = (
         select(Delivery.id)
+        .join(AmqpRequest, AmqpRequest.id == Delivery.event_id)
         .where(Delivery.state == DeliveryState.PENDING, Delivery.next_at <= func.now(), Delivery.route.is_not(None))
         .order_by(Delivery.next_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=Delivery)
     )
     result_key = select(Job.result_key).where(Job.id == OutboxEvent.job_id).scalar_subquery()
     statement = (

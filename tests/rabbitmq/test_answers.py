@@ -161,6 +161,18 @@ async def test_nothing_that_a_request_or_its_answer_said_is_kept_behind_an_erasu
             assert b"canary".hex() not in kept
 
 
+async def test_what_was_to_go_around_is_forgotten_with_its_job_also_where_its_request_is_forgotten(
+    platform: Platform, settings: Settings, client: AmqpClient, served: Path, number: int
+) -> None:
+    (served / "canary-name.wav").write_bytes(tone(0.1))
+    job_id = await taken(platform, settings, client, request(number, served, "canary-name.wav"))
+    await fail(platform, job_id, EngineCrashed("the engine died", retryable=True), retryable=True)
+    await run_sql(platform, f"DELETE FROM amqp_requests WHERE job_id = '{job_id}'")
+    await ending.erase(platform, ME, job_id)
+    told = await run_sql(platform, f"SELECT body FROM outbox_events WHERE job_id = '{job_id}'")
+    assert [body for (body,) in told] == [None]
+
+
 async def test_a_file_stays_unless_the_operator_wants_it_removed(
     environ: dict[str, str], platform: Platform, client: AmqpClient, served: Path, number: int
 ) -> None:
