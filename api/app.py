@@ -61,6 +61,21 @@ UPLOADS = (
 )
 """Where recordings are sent; `api.uploads` counts their bytes."""
 
+BESIDE_JOBS = (
+    uploads,
+    subtitles,
+    accounts,
+    contexts,
+    webhooks,
+    socket,
+    streaming,
+    subtitles_dialect,
+    openai,
+    media,
+    health,
+    metrics,
+)
+
 
 def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
@@ -105,17 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
         response_model=EnginesView,
         responses=transcribe_jobs.UNCHANGED,
     )
-    app.include_router(uploads.router)
-    app.include_router(subtitles.router)
-    app.include_router(accounts.router)
-    app.include_router(contexts.router)
-    app.include_router(webhooks.router)
-    app.include_router(socket.router)
-    app.include_router(streaming.router)
-    app.include_router(subtitles_dialect.router)
-    app.include_router(openai.router)
-    app.include_router(media.router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
+    for routes in BESIDE_JOBS:
+        app.include_router(routes.router)
     document.install(app)
     return app
