@@ -142,7 +142,7 @@ async def test_without_postgresql_the_rest_is_shown(
     platform: Platform, environ: dict[str, str], client: httpx.AsyncClient
 ) -> None:
     nowhere = load_settings({**environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
-    async with serving(nowhere) as url, httpx.AsyncClient(base_url=url) as other:
+    async with serving(nowhere) as url, httpx.AsyncClient(base_url=url, timeout=60) as other:
         now = parsed((await other.get("/metrics")).text)
         after = parsed((await other.get("/metrics")).text)
     assert now["escriba_database_up", ()] == 0
@@ -237,7 +237,7 @@ async def test_whoever_is_neither_scraper_nor_administrator_sees_nothing(
     required = {"AUTH": "required", "JWT_SECRET_KEY": "a signing key for tests of 32 bytes", "REGISTRATION": "open"}
     settings = load_settings({**environ, **required, "METRICS_TOKEN": TOKEN})
     headers = {"Authorization": f"Bearer {credential}"} if credential else {}
-    async with serving(settings) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(settings) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         assert (await client.get("/metrics", headers=headers)).status_code == 401
         admin, anybody = await administrator(platform, client), await person(client)
         assert (await client.get("/metrics", headers=admin.headers)).status_code == 200
@@ -251,6 +251,6 @@ async def test_whoever_is_neither_scraper_nor_administrator_sees_nothing(
 
 async def test_an_open_network_sees_it_by_the_token_alone(environ: dict[str, str]) -> None:
     settings = load_settings({**environ, "INSECURE_NO_AUTH": "1", "METRICS_TOKEN": TOKEN})
-    async with serving(settings) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(settings) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         assert (await client.get("/metrics")).status_code == 403
         assert (await client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})).status_code == 200

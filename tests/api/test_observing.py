@@ -93,7 +93,7 @@ async def broken(
         raise ZeroDivisionError("a secret canary")
 
     monkeypatch.setattr(reading, "page", page)
-    async with serving(settings) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(settings) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         yield client
 
 

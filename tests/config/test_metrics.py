@@ -34,7 +34,7 @@ def test_a_worker_shows_its_own_on_a_port() -> None:
     port = free_port()
     metrics.ATTEMPTS.labels("shown", "completed").inc()
     metrics.serve(settings(METRICS_PORT=str(port)))
-    answer = httpx.get(f"http://127.0.0.1:{port}/metrics")
+    answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60)
     assert answer.headers["content-type"] == metrics.CONTENT_TYPE
     assert 'escriba_attempts_total{engine="shown",outcome="completed"} 1.0' in answer.text.splitlines()
 
@@ -43,9 +43,9 @@ def test_a_port_asks_for_the_token() -> None:
     port = free_port()
     metrics.serve(settings(METRICS_PORT=str(port), METRICS_TOKEN=TOKEN, METRICS_HOST="0.0.0.0"))
     url = f"http://127.0.0.1:{port}/metrics"
-    assert httpx.get(url).status_code == 401
-    assert httpx.get(url, headers={"Authorization": "Bearer another"}).status_code == 401
-    assert httpx.get(url, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert httpx.get(url, timeout=60).status_code == 401
+    assert httpx.get(url, headers={"Authorization": "Bearer another"}, timeout=60).status_code == 401
+    assert httpx.get(url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60).status_code == 200
 
 
 def test_a_port_that_is_taken_is_named() -> None:
