@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from time import monotonic
 
+from config import metrics
 from db.answers import OwedByMessage
 from domain.audio_requests import Route
 from domain.errors import DatabaseUnavailable, EscribaError, ObjectNotFound, StorageUnavailable
@@ -62,7 +63,10 @@ class Relay:
             return Outcome(error.code, None, 0)
         if self._platform.settings.rabbitmq.delete_audio and owed.result_key is not None:
             await self._remove_audio(owed)
-        return await self._transport.send(Envelope(str(owed.event_id), body), owed.route)
+        with metrics.timed(metrics.DELIVERY_SECONDS.labels("rabbitmq")):
+            outcome = await self._transport.send(Envelope(str(owed.event_id), body), owed.route)
+        metrics.DELIVERIES.labels("rabbitmq", outcome.error or "delivered").inc()
+        return outcome
 
     async def _remove_audio(self, owed: OwedByMessage) -> None:
         """Before its sender hears that it may use the name again."""
