@@ -206,7 +206,9 @@ class Worker:
 
     async def _run(self, process: Process) -> None:
         await main._serve(self._world.platform, registry(), process.name, self.stop, None)
-        self._world.kill(process, "drained")
+        # What could not be given back, as PostgreSQL is away, is taken for lost once its lease has run out.
+        away = self._world.postgres.away or self._world.hanging.away
+        self._world.kill(process, "drained, with no database to say so to" if away else "drained")
 
 
 class Door:
