@@ -111,7 +111,15 @@ async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, mis
 
 
 async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None], ending: Ending) -> None:
-    """See the work to its end, and let the row say how it ended."""
+    """See the work to its end, and let the row say how it ended; cancelled before it has, the job is given back."""
+    try:
+        await _conclude(platform, attempt, work, ending)
+    except asyncio.CancelledError:
+        await asyncio.shield(_give_back(platform, attempt))
+        raise
+
+
+async def _conclude(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None], ending: Ending) -> None:
     try:
         await _attend(platform, attempt, work)
         ending.outcome = Outcome.COMPLETED
@@ -119,9 +127,6 @@ async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any
     except NotOurs as end:
         ending.outcome = STOPPED[end.standing]
         await _stop(platform, attempt, end.standing)
-    except asyncio.CancelledError:
-        await asyncio.shield(_give_back(platform, attempt))
-        raise
     except EscribaError as error:
         log.warning("the attempt failed: %s", error.code)
         retryable = error.retryable if isinstance(error, EngineFailed) else isinstance(error, Unavailable)

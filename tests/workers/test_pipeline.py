@@ -18,7 +18,7 @@ from domain.errors import EngineFailed, JobHasNoResult
 from domain.lifecycle import JobOptions
 from domain.transcript import Detected, Heard, Notice, Progress, Segment
 from engines.contract import Hearing
-from services import ending, reading, submission
+from services import attempts, ending, reading, submission
 from services.platform import Platform
 from storage import layout
 from tests.support.audio import tone
@@ -159,6 +159,28 @@ async def test_cancelling_stops_the_engine(platform: Platform) -> None:
     await attempt
     assert engine.ended.is_set()
     assert await states(platform, job_id) == ["queued", "processing", "cancelled"]
+
+
+async def test_a_worker_that_shuts_down_as_it_keeps_a_failure_gives_the_job_back_uncharged(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stumble(_: Path, hearing: Hearing) -> AsyncIterator[Heard]:
+        raise EngineFailed("it stumbled", retryable=True)
+        yield
+
+    async def never(*_: object, **__: object) -> bool:
+        keeping.set()
+        return await asyncio.Event().wait()
+
+    keeping = asyncio.Event()
+    monkeypatch.setattr(attempts, "fail", never)
+    job_id = await make_job(platform, content=tone(1.0))
+    attempt = asyncio.create_task(run(platform, ScriptedEngine(stumble), job_id))
+    await keeping.wait()
+    attempt.cancel()
+    await asyncio.gather(attempt, return_exceptions=True)
+    after = await row(platform, job_id)
+    assert (after["state"], after["attempts"], after["crash_count"]) == ("queued", 0, 0)
 
 
 async def test_a_worker_that_shuts_down_gives_the_job_back_uncharged(platform: Platform) -> None:
