@@ -13,15 +13,15 @@ from db.tables import IdempotencyKey
 async def take(session: AsyncSession, *, lasts: timedelta, **values: Any) -> bool:
     """Keep an answer under its key, unless another has one there that is younger than `lasts`.
 
-    Waits for a transaction that is about to.
+    Waits for a transaction that is about to. With no time to last, this answer takes the place of any.
     """
     anew = {**values, "created_at": func.now()}
+    # Asked of no time at all, a row of a transaction that began after this one would be younger than nothing.
+    outlived = IdempotencyKey.created_at <= func.now() - lasts if lasts else None
     statement = (
         insert(IdempotencyKey)
         .values(values)
-        .on_conflict_do_update(
-            index_elements=["owner", "key_sha256"], set_=anew, where=IdempotencyKey.created_at <= func.now() - lasts
-        )
+        .on_conflict_do_update(index_elements=["owner", "key_sha256"], set_=anew, where=outlived)
         .returning(IdempotencyKey.owner)
     )
     return await session.scalar(statement) is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from domain.errors import ObjectNotFound
-from domain.intake_errors import WrongPartSize
+from domain.intake_errors import PartsMissing, WrongPartSize
 from storage.contract import refuse_missing
 from storage.files import UNFINISHED, Draft, delete, disk_errors, size
 
@@ -57,9 +57,15 @@ def there(path: Path, sending: str) -> dict[int, int]:
 
 def join(root: Path, path: Path, syncs: Executor, sending: str, sizes: Sequence[int]) -> None:
     """Raises PartsMissing, and ObjectNotFound where the sending was dropped."""
-    if not _mark(path, sending).exists():
-        size(path)  # joined before, or there is nothing
-        return
+    try:
+        _join(root, path, syncs, sending, sizes)
+    except (ObjectNotFound, PartsMissing):
+        if _mark(path, sending).exists():
+            raise
+        size(path)  # joined before, or beside us; or there is nothing
+
+
+def _join(root: Path, path: Path, syncs: Executor, sending: str, sizes: Sequence[int]) -> None:
     refuse_missing(there(path, sending), sizes)
     whole = Draft(root, path, syncs)
     whole.begin()

@@ -15,11 +15,14 @@ from api.dialects.openai_form import REPEATING, OpenAIForm
 from api.dialects.openai_models import settle
 from api.intake import Intake
 from api.uploads import Form
-from domain.errors import UnsupportedOption
+from domain.capabilities import AUTO
+from domain.errors import Invalid, UnsupportedOption
 from services import engine_reports, once, submission
 from services.submission import Approved, Kept, Receipt, Submission
 
 TRIES = re.compile(r"\d{1,3}", re.ASCII)
+SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+LONGEST_PATIENCE = timedelta(days=1)
 
 NAMES = {"options.initial_prompt": "prompt", "keywords": "keywords[]", "options.task": "translation"}
 """Of options, as these clients know them."""
@@ -70,18 +73,26 @@ class OpenAIIntake(Intake):
         settings = self._platform.settings.engines
         wanted = asked.submission(settings.default_engine)
         reports = await engine_reports.known(self._platform)
-        return replace(wanted, options=settle(wanted.options, reports, offline=settings.offline))
+        settled = settle(wanted.options, reports, offline=settings.offline)
+        if asked.engine not in (None, AUTO, settled.engine):
+            raise Invalid(
+                f"the model {asked.model!r} is {settled.engine}'s, not {asked.engine}'s: leave engine out",
+                field="engine",
+            )
+        if asked.enable_diarization is False and settled.enable_diarization:
+            raise Invalid("this model tells speakers apart: take another", field="enable_diarization")
+        return replace(wanted, options=settled)
 
     async def _submit_once(self, asked: OpenAIForm, kept: Kept, form: Form, approved: Approved | None) -> Receipt:
-        content = self._key_of(asked, kept)
+        # Not what becomes of the words: engines may have come and gone since the first try.
+        content = once.fingerprint(recording=kept.stored.sha256, asked=asked.as_said())
         return await self._submit(
             await self._wanted(asked),
             kept,
             filename=form.filename,
-            key=self._key or content,
+            key=self._key or self._key_of(content),
             approved=approved,
-            # Not what becomes of the words: engines may have come and gone since the first try.
-            request=content.sha256 if content and not self._key else None,
+            request=content,
         )
 
     @property
@@ -90,12 +101,17 @@ class OpenAIIntake(Intake):
         said = self._request.headers.get("x-stainless-retry-count", "")
         return int(said) if TRIES.fullmatch(said) else None
 
-    def _key_of(self, asked: OpenAIForm, kept: Kept) -> once.Key | None:
+    def _key_of(self, content: str) -> once.Key | None:
         if self._tries is None:
             return None
         window = timedelta(seconds=self._platform.settings.openai.retry_window_seconds)
-        content = once.fingerprint(recording=kept.stored.sha256, asked=asked.as_said())
-        return once.Key(content, lasts=window if self._tries else timedelta(0))
+        return once.Key(content, lasts=window + self._tries * self._patience if self._tries else timedelta(0))
+
+    @property
+    def _patience(self) -> timedelta:
+        """How long the client waits for an answer before it tries again, as it says itself."""
+        said = SECONDS.fullmatch(self._request.headers.get("x-stainless-read-timeout", ""))
+        return min(timedelta(seconds=float(said[0])), LONGEST_PATIENCE) if said else timedelta(0)
 
 
 OpenAIIntakeDep = Annotated[OpenAIIntake, Depends()]

@@ -3,6 +3,7 @@
 Its jobs are the platform's: the native API reads, follows and ends them, and this one reads those of the native API.
 """
 
+import asyncio
 from pathlib import PurePath
 from typing import Annotated
 from uuid import UUID
@@ -108,9 +109,9 @@ async def result(
         )
     found = await reading.result(platform, caller, heard_by)
     if asked is None or asked.output_type == "text":
-        return exports.exported(found, "txt", headers=_saved_as(course, "txt"))
+        return await exports.exported(found, "txt", headers=_saved_as(course, "txt"))
     ending = ENDINGS[asked.format]
-    return exports.exported(found, ending, profile=asked.profile, headers=_saved_as(course, ending))
+    return await exports.exported(found, ending, profile=asked.profile, headers=_saved_as(course, ending))
 
 
 def _named(course: Course, ending: str) -> str:
@@ -130,7 +131,7 @@ async def preview(job_id: UUID, platform: PlatformDep, caller: CallerDep, respon
     course = await runs.course(platform, caller, job_id)
     found = await reading.result(platform, caller, course.heard.job.id)
     response.headers.update(exports.NO_STORE)
-    return views.Preview.of(job_id, course, found)
+    return await asyncio.to_thread(views.Preview.of, job_id, course, found)
 
 
 @router.get("/admin/metrics", responses=documented(errors.DatabaseUnavailable))

@@ -1,5 +1,6 @@
 """Subtitles by rule, and videos that show them."""
 
+import asyncio
 from typing import Annotated
 from uuid import UUID
 
@@ -37,9 +38,13 @@ async def report(
     name = profile or "default"
     rules = profile_named(name)
     found = await reading.result(platform, caller, job_id)
-    cues = to_cues(found.heard.segments, shown_in(format, rules), found.labels)
     response.headers.update(exports.NO_STORE)
-    return SubtitleReport.of(job_id, name, format, validate(cues, rules))
+
+    def made() -> SubtitleReport:
+        cues = to_cues(found.heard.segments, shown_in(format, rules), found.labels)
+        return SubtitleReport.of(job_id, name, format, validate(cues, rules))
+
+    return await asyncio.to_thread(made)
 
 
 @router.post(

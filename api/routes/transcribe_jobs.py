@@ -193,7 +193,7 @@ async def result(
 ) -> Response:
     """The whole transcript."""
     if format != "json":
-        return exports.exported(await reading.result(platform, caller, job_id), format, profile=profile)
+        return await exports.exported(await reading.result(platform, caller, job_id), format, profile=profile)
     exports.refuse_profile(profile)
     found, rest = await reading.unread_result(platform, caller, job_id)
     view = JobResult.of(found, audio_url=_absolute(request, found.audio_url))

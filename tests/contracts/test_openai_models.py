@@ -40,6 +40,15 @@ async def test_a_model_that_cannot_be_had_is_not_found(desk: Desk, name: str) ->
     assert name == "" or answer.json()["error"]["code"] == "model_not_found"
 
 
+@pytest.mark.parametrize(
+    ("model", "field", "value"),
+    [("able", "engine", "plain"), ("small", "engine", "able"), (DIARIZES, "enable_diarization", "false")],
+)
+async def test_a_wish_that_the_model_goes_against_is_refused(desk: Desk, model: str, field: str, value: str) -> None:
+    status, error = await desk.error(("model", model), (field, value))
+    assert (status, error["param"], error["code"]) == (400, field, "invalid_request")
+
+
 @pytest.mark.parametrize("name", [*ALIASES, "gpt-4o-mini-transcribe-2025-12-15", "whisper-1-2027-01-01", "auto"])
 async def test_openai_s_names_are_whatever_hears_best(desk: Desk, name: str) -> None:
     await desk.view(("model", name))

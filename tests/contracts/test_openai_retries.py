@@ -59,6 +59,24 @@ async def test_a_later_try_meets_the_job_that_runs_though_the_first_was_cut_off(
     assert len(desk.able.heard) == 1
 
 
+async def test_first_tries_at_the_same_time_make_a_job_each(desk: Desk) -> None:
+    """Whichever is stored first: the others began before it was."""
+    views = await asyncio.gather(*(desk.view(tries=0) for _ in range(8)))
+    assert len({view["job_id"] for view in views}) == 8
+
+
+async def test_a_try_of_one_who_waited_long_meets_the_job_behind_the_window(desk: Desk, platform: Platform) -> None:
+    first = await desk.view(tries=0)
+    seconds = platform.settings.openai.retry_window_seconds + 599
+    await run_sql(platform, f"UPDATE idempotency_keys SET created_at = now() - interval '{seconds} s'")
+    desk.client.headers["x-stainless-read-timeout"] = "600"
+    try:
+        again = await desk.view(tries=1)
+    finally:
+        del desk.client.headers["x-stainless-read-timeout"]
+    assert again["job_id"] == first["job_id"]
+
+
 async def test_tries_at_the_same_time_make_one_job(desk: Desk, platform: Platform) -> None:
     """Where the first never arrived."""
     before = await count_jobs(platform)

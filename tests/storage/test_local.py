@@ -87,6 +87,14 @@ class TestLocalStore(StoreContract):
             return 404
         return 200
 
+    async def test_parts_that_two_join_at_once_are_joined_for_both(self, store: Store) -> None:
+        """A client that did not wait for the first answer asks again, while many parts are still being copied."""
+        sizes = dict.fromkeys(range(1, 25), MIB)
+        for _ in range(5):
+            sending, body = await self.begin(store, sizes)
+            await asyncio.gather(*(store.join_parts(SOURCE, sending, list(sizes.values())) for _ in range(3)))
+            assert await read(store, SOURCE) == body
+
 
 @pytest.mark.parametrize("size", [0, 999, 1001, 5 * MIB])
 async def test_a_part_of_another_size_than_was_agreed_is_refused(folder: LocalStore, root: Path, size: int) -> None:
