@@ -21,7 +21,7 @@ cut off, holds the locks of rows, and a worker that waits for one to renew its l
 COMMAND_TIMEOUT_SECONDS = 60
 """Backstop for a connection whose other end has vanished. Long, as PostgreSQL may pause and return."""
 
-AWAY = ("08", "25P03", "57P01", "57P02", "57P03", "53300")
+AWAY = ("08", "25006", "25P03", "53", "57P01", "57P02", "57P03")
 """SQLSTATE classes and codes that say "not now": connection failures, a transaction that stood still for too long,
 shutdowns, start-up, too many connections."""
 

@@ -137,4 +137,4 @@ class Consumer:
 
 def _kept_before(owner: str, incoming: Incoming, request_id: UUID) -> Kept:
     metrics.MESSAGES.labels(REPEATED).inc()
-    return Kept(owner, request_id if incoming.redelivered else None)
+    return Kept(owner, request_id if incoming.redelivered or request_id == incoming.id else None)

@@ -15,6 +15,7 @@ from domain.request_errors import BrokerUnavailable
 from rabbitmq import topology
 from rabbitmq.audio_files import AudioFiles
 from rabbitmq.consumer import Consumer
+from rabbitmq.lenience import read_leniently
 from rabbitmq.relay import Relay
 from rabbitmq.sender import Sender
 from services.platform import Platform, open_platform
@@ -45,6 +46,7 @@ class Door:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Connect, and whenever the connection is lost, again; a start that finds no broker is given up."""
+        read_leniently()
         tries = 0
         while not stop.is_set():
             tries += 1

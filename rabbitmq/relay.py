@@ -61,6 +61,9 @@ class Relay:
             body = await answers.whole_body(self._platform, owed)
         except (ObjectNotFound, StorageUnavailable) as error:
             return Outcome(error.code, None, 0)
+        except Exception:  # damaged: what is sent beside it must not be sent for ever
+            log.exception("answer %s cannot be read", owed.event_id)
+            return Outcome("unreadable", None, 0)
         if self._platform.settings.rabbitmq.delete_audio and owed.result_key is not None:
             await self._remove_audio(owed)
         with metrics.timed(metrics.DELIVERY_SECONDS.labels("rabbitmq")):

@@ -36,6 +36,8 @@ class Incoming:
     retries: object = None
     """Its header x-retry-count."""
     redelivered: bool = False
+    id: UUID = field(default_factory=uuid4)
+    """Of the request that it becomes, where it is none that was there."""
 
     @property
     def retry_count(self) -> int:
@@ -71,13 +73,14 @@ async def find_repeated(platform: Platform, owner: str, incoming: Incoming) -> U
     """The request that this message is again, or None where it is one of its own.
 
     A message without a name is a request of its own once the one with the same words has been answered, unless the
-    broker may be sending that very one again, as it never heard that we had it.
+    broker may be sending that very one again, as it never heard that we had it; or we are, as we never heard that
+    PostgreSQL had it.
     """
     async with platform.sessions.begin(owner=owner) as session:
         known = await amqp_requests.known(session, owner=owner, key_sha256=incoming.key)
         if known is None:
             return None
-        if known.named or known.answered_at is None or incoming.redelivered:
+        if known.named or known.answered_at is None or incoming.redelivered or known.id == incoming.id:
             return known.id
         await amqp_requests.let_go(session, known.id, owner=owner)
         return None
@@ -148,11 +151,11 @@ async def note_acked(platform: Platform, owner: str, request_id: UUID) -> None:
 
 
 def _row(platform: Platform, owner: str, incoming: Incoming, before: AmqpRequest | None) -> dict[str, Any]:
-    request_id, correlation = uuid4(), Correlation.of(incoming.body)
+    correlation = Correlation.of(incoming.body)
     return {
-        "id": request_id,
+        "id": incoming.id,
         "owner": owner,
-        "first_id": request_id if before is None else before.first_id,
+        "first_id": incoming.id if before is None else before.first_id,
         "key_sha256": incoming.key,
         "named": incoming.message_id is not None,
         "attachment_id": correlation.attachment_id,

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db import sendings
 from db.tables import Job, Sending, Transcript
 from domain.access import Caller
-from domain.errors import DatabaseUnavailable, EmptyMedia, EscribaError, ObjectNotFound, TooLarge
+from domain.errors import DatabaseUnavailable, EmptyMedia, EscribaError, JobNotFound, ObjectNotFound, TooLarge
 from domain.intake_errors import PartsMissing, TooManyUploads, UploadNotFound
 from domain.lifecycle import JobOptions, JobState
 from domain.recording_errors import NotPending
@@ -148,6 +148,9 @@ async def complete(platform: Platform, caller: Caller, job_id: UUID) -> Receipt:
     )
     try:
         return await uploads.run(platform, caller, job_id, wanted, stored=stored)
+    except JobNotFound:  # erased while the parts were being joined
+        await platform.store.delete(layout.source(caller.owner, job_id))
+        raise
     except NotPending:  # another request was first
         return await complete(platform, caller, job_id)
 

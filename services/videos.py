@@ -4,6 +4,7 @@ A video is a task of its own beside its job: it may be asked for before the job 
 worker holds it by lease and fence as it holds a job; every call that carries a fence and answers False found it taken.
 """
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -150,7 +151,11 @@ async def complete(platform: Platform, rendering: Rendering, rendered: Rendered,
     Asked again after an answer that was lost, this finds its own work done. Raises StorageUnavailable.
     """
     key = layout.video(rendering.owner, rendering.job_id, rendering.video_id, rendering.fence)
-    stored = await platform.store.put(key, made)
+    try:
+        stored = await platform.store.put(key, made)
+    except asyncio.CancelledError:
+        await asyncio.shield(platform.store.delete(key))  # it may have been through
+        raise
     async with platform.sessions.begin() as session:
         ours = await videos.complete(
             session,

@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,20 @@ async def run_attempt(
     if waiting.suspect and elsewhere is not None:
         await elsewhere(job_id)
         return
-    if waiting.is_to_be_fetched and fetches is not None and fetches.locked():
-        await attempts.postpone(platform, job_id, reason="waiting to be fetched, as other recordings are")
-        return
-    options = waiting.options
+    with ExitStack() as place:
+        if waiting.is_to_be_fetched and fetches is not None:
+            if fetches.locked():
+                await attempts.postpone(platform, job_id, reason="waiting to be fetched, as other recordings are")
+                return
+            await fetches.acquire()  # at once: nobody has come in between
+            place.callback(fetches.release)
+        await _attempt(platform, registry, job_id, waiting.options, worker, place)
+
+
+async def _attempt(
+    platform: Platform, registry: Registry, job_id: UUID, options: JobOptions, worker: str, place: ExitStack
+) -> None:
+    """`place` is closed once the recording has been fetched, or need not be."""
     choice = await registry.choose(options)
     if isinstance(choice, NoEngine):
         await _do_without(platform, job_id, options, choice)
@@ -98,7 +108,7 @@ async def run_attempt(
         telemetry.bind(job_id=str(job_id), fence=attempt.fence),
         attempted(attempt, choice.engine.name) as ending,
     ):
-        await _settle(platform, attempt, _work(platform, registry, choice, attempt, worker, fetches), ending)
+        await _settle(platform, attempt, _work(platform, registry, choice, attempt, worker, place), ending)
 
 
 async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, missing: NoEngine) -> None:
@@ -208,12 +218,12 @@ async def _work(
     choice: Choice,
     attempt: Attempt,
     worker: str,
-    fetches: asyncio.Semaphore | None,
+    place: ExitStack,
 ) -> None:
     folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=platform.settings.media.work_dir))
     try:
         with stage("fetch"):
-            pinned = attempt.recording or await _bring_in(platform, attempt, fetches)
+            pinned = attempt.recording or await _bring_in(platform, attempt, place)
             if await fetch(platform.store, pinned.key, folder) != pinned.sha256:
                 raise RecordingChanged
         with stage("decode"):
@@ -240,11 +250,11 @@ async def _work(
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
-async def _bring_in(platform: Platform, attempt: Attempt, fetches: asyncio.Semaphore | None) -> Pinned:
-    """Have the recording fetched from where its owner says it is."""
+async def _bring_in(platform: Platform, attempt: Attempt, place: ExitStack) -> Pinned:
+    """Have the recording fetched from where its owner says it is, and leave the place among those that fetch."""
     await _persist(partial(attempts.note_progress, platform, attempt, stage=FETCH_STAGE, audio_done=None, segments=()))
-    async with fetches or nullcontext():
-        stored = await fetching.bring_in(platform, attempt)
+    stored = await fetching.bring_in(platform, attempt)
+    place.close()
     await _persist(partial(fetching.pin, platform, attempt, stored))
     return Pinned(stored.key, stored.sha256)
 

@@ -14,8 +14,9 @@ from domain.access import Caller
 from services import sending, uploads
 from services.platform import Platform
 from storage import layout
-from storage.local import MEDIA_PATH
+from storage.local import MEDIA_PATH, LocalStore
 from tests.api.conftest import JOBS
+from tests.storage.bodies import in_chunks
 from tests.support.audio import tone
 from tests.support.endpoints import run_sql
 from tests.support.jobs import force
@@ -248,6 +249,22 @@ async def test_a_crash_behind_the_joining_is_gone_on_from(client: httpx.AsyncCli
         part["url"] for part in (await client.get(f"{UPLOADS}/{upload['upload_id']}")).json()["parts"] if part["url"]
     ] == []
     assert (await complete(client, upload)).status_code == 202
+
+
+async def test_of_an_upload_that_is_erased_while_its_parts_are_joined_nothing_stays(
+    client: httpx.AsyncClient, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receipt is written, and only then does the recording come to lie under its key."""
+    upload = (await begin(client)).json()
+    await send(client, upload)
+
+    async def joined_late(store: LocalStore, key: str, *_: object) -> None:
+        assert (await client.delete(f"{JOBS}/{upload['job_id']}")).json()["erased_at"] is not None
+        await store.put(key, in_chunks(RECORDING))
+
+    monkeypatch.setattr(LocalStore, "join_parts", joined_late)
+    assert (await complete(client, upload)).status_code == 404
+    assert await objects(platform, upload) == set()
 
 
 async def test_a_part_s_url_tells_nobody_s_name_and_ends_in_time(client: httpx.AsyncClient, platform: Platform) -> None:

@@ -1,6 +1,7 @@
 """What becomes of a request behind its first try: another, an answer, or nothing that could be told."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -203,3 +204,26 @@ async def test_a_file_that_failed_or_has_been_replaced_is_not_removed(
                 await hear(platform, job_id, "texto")
             await client.receive()
             assert file.exists()
+
+
+async def test_a_result_that_is_damaged_keeps_none_beside_it_from_being_told_once(
+    platform: Platform, settings: Settings, client: AmqpClient, served: Path, number: int
+) -> None:
+    async def junk() -> AsyncIterator[bytes]:
+        yield b"no result"
+
+    async with opened(settings):
+        for batch in (1, 2):
+            await client.publish(request(number, served, import_batch_id=batch))
+        jobs = [await job_of(platform, number, number=n) for n in (1, 2)]
+    for job_id in jobs:
+        await hear(platform, job_id, "texto")
+    await platform.store.put((await row(platform, jobs[0]))["result_key"], junk())
+
+    async def is_told() -> bool:
+        return len(await run_sql(platform, "SELECT 1 FROM deliveries WHERE state = 'delivered'")) == 1
+
+    async with opened(settings):
+        assert (await client.receive()).said["success"]
+        await eventually(is_told)
+        assert await client.count(RESULTS) == 0

@@ -51,8 +51,8 @@ async def test_the_topology_is_declared_as_the_contract_has_it(client: AmqpClien
 async def test_queues_may_be_quorum_queues(environ: dict[str, str], client: AmqpClient) -> None:
     async with opened(under(environ, RABBITMQ_QUEUE_TYPE="quorum")):
         quorum = {"x-queue-type": "quorum"}
-        for queue in (REQUESTS, RESULTS):
-            await client.declare(queue, **quorum)
+        await client.declare(REQUESTS, **quorum, **{"x-delivery-limit": 1_000_000_000})
+        await client.declare(RESULTS, **quorum)
         safely = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
         await client.declare(RETRIES, **AROUND, **quorum, **safely)
 

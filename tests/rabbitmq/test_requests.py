@@ -1,8 +1,11 @@
 """Requests by message: into a job, out with one answer, however often each of them comes."""
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
+import pika
 import pytest
 from aio_pika import IncomingMessage
 from aio_pika.exceptions import ChannelInvalidStateError
@@ -10,8 +13,11 @@ from aio_pika.exceptions import ChannelInvalidStateError
 from config.settings import Settings
 from domain.access import LOCAL_OWNER
 from domain.audio_requests import EXTENSIONS
+from domain.errors import DatabaseUnavailable
 from domain.lifecycle import JobOptions
+from services import submission
 from services.platform import Platform
+from services.submission import Receipt
 from tests.rabbitmq.conftest import opened, under
 from tests.support.amqp_client import REQUESTS, AmqpClient
 from tests.support.audio import tone
@@ -295,6 +301,57 @@ async def test_a_message_that_was_kept_and_never_acknowledged_makes_no_second_re
     async with opened(settings):
         await expect_no_more(platform, client)
     assert len(await jobs_of(platform, number)) == 1
+
+
+async def test_a_request_whose_commit_was_not_heard_of_makes_no_second_job(
+    platform: Platform,
+    settings: Settings,
+    client: AmqpClient,
+    served: Path,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PostgreSQL went away behind it, and the job had been answered by the time that the door tried again."""
+    submit, answered = submission.submit, asyncio.Event()
+
+    async def is_not_heard_of(*args: Any, **more: Any) -> Receipt:
+        receipt = await submit(*args, **more)
+        if answered.is_set():
+            return receipt
+        await answered.wait()
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(submission, "submit", is_not_heard_of)
+    async with opened(settings):
+        await client.publish(request(number, served))
+        await hear(platform, await job_of(platform, number), "texto")
+        await client.receive()
+        await eventually(lambda: all_is_told(platform))
+        answered.set()
+        await eventually(lambda: is_acked(platform, number))
+        await expect_no_more(platform, client)
+    assert len(await jobs_of(platform, number)) == 1
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"message_id": b"petici\xf3n"},
+        {"timestamp": 1_764_481_024_000_000_000},
+        {"headers": {b"a\xf1o": "2026"}},
+    ],
+    ids=["a name", "a time", "the name of a header"],
+)
+async def test_a_message_whose_properties_nobody_can_read_holds_up_no_other(
+    platform: Platform, client: AmqpClient, served: Path, number: int, properties: dict[str, Any]
+) -> None:
+    words, odd = json.dumps(request(number, served)).encode(), pika.BasicProperties(delivery_mode=2, **properties)
+    await client.do(lambda channel: channel.basic_publish("whisper_exchange", "transcription.request", words, odd))
+    await client.publish(request(number, served, import_batch_id=8))
+    for n in (1, 2):
+        await hear(platform, await job_of(platform, number, number=n), "texto")
+    assert {(await client.receive()).said["import_batch_id"] for _ in range(2)} == {None, 8}
 
 
 async def test_another_request_that_the_broker_sends_again_is_no_answered_one(

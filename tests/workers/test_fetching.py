@@ -315,3 +315,28 @@ async def test_servers_that_dawdle_keep_no_worker_from_what_is_there(platform: P
     await force(platform, f"UPDATE transcript_jobs SET run_at = now() WHERE id = '{next_one}'")
     await attempt(next_one)
     assert (await row(platform, next_one))["state"] == "completed"
+
+
+async def test_of_urls_that_come_at_once_no_more_are_begun_than_there_is_room_for(
+    platform: Platform, receiver: Receiver
+) -> None:
+    asked, go_on, fetches = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(1)
+
+    async def dawdle(_: Received) -> bytes:
+        asked.set()
+        await go_on.wait()
+        return response(200, body=SECOND)
+
+    receiver.answer = dawdle
+    jobs = [await make_job(platform, receiver.url) for _ in range(3)]
+    registry = registry_of(ScriptedEngine())
+    attempts = [
+        asyncio.create_task(run_attempt(platform, registry, job, worker="worker-1", fetches=fetches)) for job in jobs
+    ]
+    await asked.wait()
+    while sum(not attempt.done() for attempt in attempts) > 1:
+        await asyncio.wait([attempt for attempt in attempts if not attempt.done()], return_when="FIRST_COMPLETED")
+    assert sorted([(await row(platform, job))["state"] for job in jobs]) == ["processing", "queued", "queued"]
+    go_on.set()
+    await asyncio.gather(*attempts)
+    assert not fetches.locked()
