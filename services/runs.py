@@ -20,7 +20,7 @@ from domain.videos import VideoMode
 from services import once, reading, submission, uploads, videos
 from services.platform import Platform
 from services.reading import Status
-from services.submission import Submission
+from services.submission import Receipt, Submission
 
 OutputType = Literal["text", "subtitle", "video"]
 
@@ -103,6 +103,9 @@ def _does(job: Job, transcript: Transcript, named: JobOptions) -> bool:
 
 
 async def _hear_anew(platform: Platform, caller: Caller, job: Job, wanted: Submission, key: once.Key | None) -> UUID:
+    request = uploads.request_of(job.id, wanted)
+    if key is not None and (answer := await once.answer_before(platform, caller, key, request)):
+        return Receipt.from_json(answer).job_id
     if job.source_key is None:
         raise AudioDeleted
     _, transcript = await reading.find(platform, caller, job.id)
@@ -110,7 +113,7 @@ async def _hear_anew(platform: Platform, caller: Caller, job: Job, wanted: Submi
     kept = await submission.keep_copy(platform, caller, job.source_key)
     async with submission.discarding(platform, caller, kept):
         receipt = await submission.submit(
-            platform, caller, wanted, kept, filename=transcript.filename, parent=job.id, key=key
+            platform, caller, wanted, kept, filename=transcript.filename, parent=job.id, key=key, request=request
         )
     return receipt.job_id
 

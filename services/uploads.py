@@ -119,7 +119,7 @@ async def run(
     answered before, the answer of then. A crash in between leaves a job that the sweeper rings for. Raises JobNotFound,
     NotPending, UploadUnfinished, what `submission.check` raises, QuotaExceeded and IdempotencyKeyReused.
     """
-    request = once.fingerprint(run=job_id, **wanted.identity)
+    request = request_of(job_id, wanted)
     job, _ = await reading.find(platform, caller, job_id)  # before the answer: who sees it run sees what was answered
     if key is not None and (answer := await once.answer_before(platform, caller, key, request)):
         return Receipt.from_json(answer)
@@ -135,6 +135,11 @@ async def run(
     await platform.queue.ring(queued.id, queued.dispatch_no)
     await platform.events.publish(job_events.state_event(queued, message=queued.message))
     return receipt
+
+
+def request_of(job_id: UUID, wanted: Submission) -> str:
+    """What makes two wishes to run a recording the same."""
+    return once.fingerprint(run=job_id, **wanted.identity)
 
 
 async def _finalise(

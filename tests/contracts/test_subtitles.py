@@ -341,6 +341,22 @@ async def test_another_model_hears_a_copy_and_the_id_shows_the_last_run(
     assert (await status(client, job_id))["transcribed_by"] == job_id
 
 
+async def test_a_run_that_is_sent_again_is_answered_as_the_first_though_its_job_has_failed_since(
+    client: httpx.AsyncClient, platform: Platform
+) -> None:
+    job_id, key = await upload(client), {"Idempotency-Key": str(uuid4())}
+    answers = []
+    for _ in range(2):
+        answers.append(await client.post(f"/jobs/{job_id}/run", json={"output_type": "text"}, headers=key))
+        await run_sql(
+            platform,
+            "UPDATE transcript_jobs SET state = 'failed', completed_at = now() "
+            f"WHERE id = '{job_id}' AND state = 'queued'",
+        )
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].json()["transcribed_by"] == answers[0].json()["transcribed_by"]
+
+
 async def test_a_run_that_failed_can_be_run_again(client: httpx.AsyncClient, platform: Platform) -> None:
     job_id = await upload(client, b"this is text", "a.txt")
     await run(client, job_id, "text")
