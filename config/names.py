@@ -16,6 +16,7 @@ RESERVED = {
 """Settings of systems that Escriba replaces, accepted so that their `.env` files still start, without effect."""
 
 ELSEWHERE = {
+    "ESCRIBA_URL": "`escriba transcribe` and `escriba engines`, for where the platform is",
     "COMPOSE_FILE": "Docker Compose",
     "COMPOSE_PROFILES": "Docker Compose",
     "COMPOSE_PROJECT_NAME": "Docker Compose",
