@@ -87,7 +87,8 @@ async def purge(platform: Platform, job_id: UUID, owner: str) -> bool:
     if gone is None or gone.state != JobState.PURGED:
         return False
     await platform.events.forget(job_id)
-    await drop_parts(platform, job_id, owner)
+    if gone.source_sha256 is None:
+        await drop_parts(platform, job_id, owner)
     deleted = await delete_objects(platform, layout.job_prefix(owner, job_id))
     async with platform.sessions.begin(owner=owner) as session:
         await erasures.note_erased(session, job_id, objects_deleted=deleted)
