@@ -17,7 +17,7 @@ from db.tables import AmqpRequest, Job
 from domain import audio_requests
 from domain.access import Caller
 from domain.audio_requests import AudioRequest, Correlation
-from domain.errors import DatabaseUnavailable, EscribaError
+from domain.errors import EscribaError
 from domain.lifecycle import JobOptions
 from services import submission
 from services.platform import Platform
@@ -112,23 +112,20 @@ async def accept(
             raise Repeated
 
     try:
-        await submission.submit(
-            platform,
-            caller,
-            wanted,
-            kept,
-            filename=recording.filename,
-            parent=None if before is None else before.job_id,
-            approved=approved,
-            beside=record,
-        )
+        async with submission.discarding(platform, caller, kept):
+            await submission.submit(
+                platform,
+                caller,
+                wanted,
+                kept,
+                filename=recording.filename,
+                parent=None if before is None else before.job_id,
+                approved=approved,
+                beside=record,
+            )
     except Repeated:
         await submission.discard(platform, caller, kept)
         return None
-    except EscribaError as error:
-        if not isinstance(error, DatabaseUnavailable):  # then the rows may be there, and need it
-            await submission.discard(platform, caller, kept)
-        raise
     return UUID(str(values["id"]))
 
 
