@@ -21,8 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cli.parenthood import die_with_parent
 from cli.supervisor import Child, until_answers
+from config.parenthood import die_with_parent
 from domain.errors import BadSettings
 
 MAJOR = 18

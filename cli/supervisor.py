@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cli.parenthood import die_with_parent
+from config.parenthood import die_with_parent
 from domain.errors import BadSettings
 
 logger = logging.getLogger(__name__)

@@ -86,8 +86,8 @@ MAX_RETRIES = 3
 MAX_CRASHES = 3
 """Lost leases that a job may cost: a separate budget, as a crash says less about the job than a failure does."""
 
-QUARANTINE_AFTER = MAX_CRASHES - 1
-"""Crashes after which a job is tried alone: one crash charges every job of a worker, the last must charge its own."""
+QUARANTINE_AFTER = 1
+"""Crashes after which a job is tried alone: a worker's crash charges all its jobs, and only the next ones their own."""
 
 WORKER_CRASHED = {
     "code": "worker_crashed",

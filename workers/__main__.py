@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 from uuid import UUID
 
 import uvloop
@@ -12,6 +13,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from config import metrics, telemetry, traces
 from config.load import load_settings
+from config.settings import Settings
+from workers.cells import Cells
 from workers.main import run
 from workers.quarantine import run_alone
 
@@ -19,17 +22,23 @@ from workers.quarantine import run_alone
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     parser.add_argument("--ready-fd", type=int, help="file descriptor to which a line is written once jobs are taken")
-    parser.add_argument("--only", type=UUID, metavar="JOB", help="make one attempt at this job, and end")
     arguments = parser.parse_args()
     settings = load_settings()
     telemetry.configure(settings.log, process="worker")
+    cells = Cells.fork(lambda job_id, line: _make_attempt(settings, job_id, line))
+    _open_telemetry(settings)
+    metrics.serve(settings.telemetry)
+    uvloop.run(run(settings, cells, ready_fd=arguments.ready_fd))
+
+
+def _make_attempt(settings: Settings, job_id: UUID, line: socket.socket) -> None:
+    _open_telemetry(settings)
+    uvloop.run(run_alone(settings, job_id, line))
+
+
+def _open_telemetry(settings: Settings) -> None:
     metrics.open_for(settings.telemetry)
     traces.open_for(settings.telemetry, process="worker")
-    if arguments.only is not None:
-        uvloop.run(run_alone(settings, arguments.only))
-    else:
-        metrics.serve(settings.telemetry)
-        uvloop.run(run(settings, ready_fd=arguments.ready_fd))
 
 
 main()

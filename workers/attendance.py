@@ -7,6 +7,7 @@ from uuid import UUID
 from engines.registry import Registry
 from services.platform import Platform
 from workers import pipeline
+from workers.cells import Cells
 from workers.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 class Attendance:
     """The attempts that this process makes now, at most so many at once; they outlive arq's own connection troubles."""
 
-    def __init__(self, platform: Platform, registry: Registry, *, worker: str) -> None:
+    def __init__(self, platform: Platform, registry: Registry, cells: Cells, *, worker: str) -> None:
         self._platform, self._registry, self._worker = platform, registry, worker
         at_once = platform.settings.workers.max_concurrent_jobs
         self._free = asyncio.Semaphore(at_once)
@@ -23,7 +24,7 @@ class Attendance:
         self._fetches = asyncio.Semaphore(max(1, at_once - 1))
         self._attempts: set[asyncio.Task[None]] = set()
         self._in_hand: set[UUID] = set()
-        self._quarantine = Quarantine(platform)
+        self._quarantine = Quarantine(platform, cells)
         self._draining = False
 
     async def attend(self, job_id: UUID) -> None:

@@ -12,14 +12,14 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from config.settings import Settings
-from engines.registry import Registry
 from messaging.arq_queue import QUEUE_NAME, TASK, connect_arq, serialize
 from messaging.webhook_sender import WebhookSender
 from services import upkeep
 from services.platform import Platform
 from workers import schedule
 from workers.attendance import Attendance
-from workers.process import at_work, stop_on_signals
+from workers.cells import Cells
+from workers.process import AtWork, at_work, stop_on_signals
 from workers.relay import Relay, Timed
 from workers.studio import Studio
 from workers.tasks import transcribe
@@ -35,11 +35,14 @@ POLL_SECONDS = 0.05
 """How often Redis is asked: 31 ms to pick a job up, 0.9 % of a core when idle (measured)."""
 
 
-async def run(settings: Settings, *, ready_fd: int | None) -> None:
+async def run(settings: Settings, cells: Cells, *, ready_fd: int | None) -> None:
     """Work until SIGTERM or SIGINT."""
     stop = stop_on_signals()
     async with at_work(with_connections(settings)) as here:
-        await _serve(here.platform, here.registry, here.worker, stop, ready_fd)
+        try:
+            await _serve(here, cells, stop, ready_fd)
+        finally:
+            await cells.close()
 
 
 def with_connections(settings: Settings) -> Settings:
@@ -48,10 +51,9 @@ def with_connections(settings: Settings) -> Settings:
     return settings.model_copy(update={"database": database})
 
 
-async def _serve(
-    platform: Platform, registry: Registry, worker: str, stop: asyncio.Event, ready_fd: int | None
-) -> None:
-    attendance = Attendance(platform, registry, worker=worker)
+async def _serve(here: AtWork, cells: Cells, stop: asyncio.Event, ready_fd: int | None) -> None:
+    platform, registry, worker = here.platform, here.registry, here.worker
+    attendance = Attendance(platform, registry, cells, worker=worker)
     reporter = schedule.Reporter(platform, registry, worker=worker)
     relay = Relay(platform, Timed(WebhookSender(platform.settings.webhooks), "webhook"))
     studio = Studio(platform, worker=worker)
@@ -61,6 +63,7 @@ async def _serve(
         reporter.run(),
         relay.run(),
         studio.run(),
+        cells.watch(),
         _say_ready(reporter, ready_fd),
     ]
     tasks = [asyncio.create_task(duty) for duty in duties]

@@ -1,60 +1,54 @@
-"""A job that has cost workers their lives is tried in a process of its own, so that it takes nobody along.
+"""A job that has cost a worker its life is tried in a process of its own, so that it takes nobody along.
 
-A crash charges every job that its process was at, so a second charge may be another job's fault. The third, which
-fails a job, is its own: by then it runs alone.
+A crash charges every job that its process was at, so the first charge may be another job's fault. The others are its
+own: by then it runs alone.
 """
 
 import asyncio
 import logging
-import sys
+import socket
 from uuid import UUID
 
-from config.interpreter import PYTHON
 from config.settings import Settings
 from services import attempts
 from services.platform import Platform
+from workers.cells import Cells
 from workers.pipeline import run_attempt
 from workers.process import at_work, stop_on_signals
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 4
+"""Suspects that a worker has tried at once. Each is a process, and what killed the worker may have been its size."""
+
 
 class Quarantine:
-    """The cell of one worker: one job at a time."""
+    """The suspects of one worker."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
-        self._cell = asyncio.Lock()
+    def __init__(self, platform: Platform, cells: Cells) -> None:
+        self._platform, self._cells = platform, cells
+        self._free = asyncio.Semaphore(AT_ONCE)
 
     async def attempt(self, job_id: UUID) -> None:
         """Have one attempt made, and wait for its end. Cancelling gives the job back.
 
-        Where the cell is taken, the job stays in the queue: one that waited here would keep a place from others.
+        Where no cell is free, the job stays in the queue: one that waited here would keep a place from others.
         """
-        if self._cell.locked():
+        if self._free.locked():
             await attempts.postpone(self._platform, job_id, reason="waiting to be tried alone")
             return
-        async with self._cell:
-            log.warning("job %s has cost workers their lives: it is tried alone", job_id)
-            process = await asyncio.create_subprocess_exec(
-                *(*PYTHON, "-m", "workers", "--only", str(job_id)), stdin=asyncio.subprocess.PIPE
-            )
-            assert process.stdin is not None
-            try:
-                await process.wait()
-            finally:
-                process.stdin.close()  # whereupon it stops
-                await process.wait()
-            if process.returncode:
-                log.error("the process of job %s ended with %s", job_id, process.returncode)
+        async with self._free:
+            log.warning("job %s was in a worker's hands when it died: it is tried alone", job_id)
+            if not await self._cells.attempt(job_id):
+                log.error("the process of job %s died", job_id)
 
 
-async def run_alone(settings: Settings, job_id: UUID) -> None:
-    """In the process of its own: one attempt, given back on SIGTERM and SIGINT, which may be meant for a whole group of
-    processes, and where standard input ends, as it does when the worker goes.
-    """
+async def run_alone(settings: Settings, job_id: UUID, line: socket.socket) -> None:
+    """In the process of its own: one attempt, given back on SIGTERM, SIGINT and where the line to the worker ends."""
     stop = stop_on_signals()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: _Input(stop), sys.stdin)
+    reader, _writer = await asyncio.open_unix_connection(sock=line)
+    listening = asyncio.create_task(reader.read())
+    listening.add_done_callback(lambda _: stop.set())
     async with at_work(settings) as here:
         attempt = asyncio.create_task(run_attempt(here.platform, here.registry, job_id, worker=here.worker))
         await _end(attempt, stop)
@@ -68,13 +62,3 @@ async def _end(attempt: asyncio.Task[None], stop: asyncio.Event) -> None:
     error, _ = await asyncio.gather(attempt, stopping, return_exceptions=True)
     if isinstance(error, Exception):
         log.error("an attempt could not be begun or ended", exc_info=error)
-
-
-class _Input(asyncio.Protocol):
-    """Standard input: nothing is said there, and it ends."""
-
-    def __init__(self, stop: asyncio.Event) -> None:
-        self._stop = stop
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        self._stop.set()

@@ -4,17 +4,16 @@ It talks through a socket of its own. Standard output is the server's standard e
 disturbs nobody. A child never outlives its server: the kernel kills it, and it also ends when the socket closes.
 """
 
-import ctypes
 import logging
 import os
 import queue
-import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.parenthood import die_with
 from config.telemetry import configure
 from domain.errors import EngineCrashed, EngineFailed
 from domain.transcript import Progress
@@ -25,8 +24,6 @@ from engines.server.orders import OUT_OF_MEMORY, Cancel, ChildEvent, Job, Ready,
 from engines.wire import Done, Failure, Said, encode
 
 logger = logging.getLogger(__name__)
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Channel:
@@ -68,7 +65,7 @@ class Channel:
 
 
 def main(descriptor: int, server_pid: int) -> int:
-    _die_with(server_pid)
+    die_with(server_pid)
     channel = Channel(socket.socket(fileno=descriptor))
     setup = channel.read_setup()
     configure(setup.log, process=f"engine-child:{setup.engine}")
@@ -115,14 +112,6 @@ def _failure(error: Exception) -> Failure:
         return Failure.of(EngineCrashed(f"the engine ran {OUT_OF_MEMORY}", retryable=True))
     # In a fresh child the same call may well succeed: a CUDA error, for one, spoils everything after it.
     return Failure.of(EngineFailed(f"the engine failed ({type(error).__name__}); its log has more", retryable=True))
-
-
-def _die_with(server_pid: int) -> None:
-    """Let the kernel kill this process when the server's main thread, which started it, ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server_pid:  # it died before that
-        os._exit(0)
 
 
 if __name__ == "__main__":

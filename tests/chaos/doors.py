@@ -18,7 +18,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
-from cli.parenthood import die_with_parent
+from config.parenthood import die_with_parent
 from tests.chaos.ground import Ground, so
 from tests.support.amqp_client import REQUESTS, RESULTS, AmqpClient
 from tests.support.audio import tone

@@ -10,7 +10,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,6 @@ from uuid import UUID
 
 import asyncpg
 import httpx
-import psutil
 from redis.asyncio import Redis
 
 from tests.chaos.checkout import environ_of
@@ -169,12 +168,7 @@ class Ground:
 
     def workers(self) -> list[int]:
         """Worker processes; not the cells in which they try suspects."""
-        found = []
-        for process in self.whole.processes("worker"):
-            with suppress(psutil.NoSuchProcess):
-                if "--only" not in process.cmdline():
-                    found.append(process.pid)
-        return found
+        return [process.pid for process in self.whole.processes("worker")]
 
     async def all_workers(self) -> list[int]:
         """The workers, once all of them are there and may be counted on."""

@@ -22,6 +22,7 @@ from services.platform import Platform
 from tests.api.conftest import JOBS, serving
 from tests.contracts.conftest import SCRIPTED, SMALL
 from tests.support.audio import tone
+from tests.support.cells import Unused
 from tests.support.endpoints import run_sql
 from tests.support.films import about, film, subtitles_of
 from tests.support.jobs import aged, in_state, make_job, row
@@ -494,7 +495,7 @@ async def test_ten_users_are_heard_at_the_same_time(
     await asyncio.gather(*(run(client, job_id, "text") for job_id in job_ids))
     here = platform.__class__(ten_at_once, platform.sessions, platform.store, platform.queue, platform.events)
     engine = ScriptedEngine(at_once, report=SCRIPTED)
-    workers = [Attendance(here, registry_of(engine), worker=name) for name in ("left", "right")]
+    workers = [Attendance(here, registry_of(engine), Unused(), worker=name) for name in ("left", "right")]
     async with asyncio.timeout(120):
         await asyncio.gather(*(workers[n % 2].attend(UUID(job_id)) for n, job_id in enumerate(job_ids)))
     assert {(await client.get(f"/jobs/{job_id}/result")).text for job_id in job_ids} == {"together\n"}

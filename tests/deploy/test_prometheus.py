@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.parenthood import die_with_parent
+from config.parenthood import die_with_parent
 from tests.conftest import require_services
 from tests.deploy.boards import DEPLOY, Query, queries
 from tests.support.amqp_client import AmqpClient

@@ -24,7 +24,7 @@ RECORDINGS = [
 ]
 
 Heard = dict[Path, str]
-Hear = Callable[[str], Heard]
+Submit = Callable[[str], Callable[[], Heard]]
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +37,19 @@ async def decoded(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def hear(whole: Whole, shared_data: Path) -> Hear:
-    """What the platform says of every recording, all of them queued at once."""
+def submit(whole: Whole, shared_data: Path) -> Submit:
+    """Has the platform hear every recording, all queued at once; gives what tells, in the end, what was heard."""
 
-    def heard(engine: str) -> Heard:
+    def submitted(engine: str) -> Callable[[], Heard]:
         jobs = {path: whole.submit(shared_data / path, engine=engine) for path in RECORDINGS}
-        until(lambda: all(whole.status(job)["status"] == "completed" for job in jobs.values()), within=600)
-        return {path: str(whole.result(job)["text"]) for path, job in jobs.items()}
 
-    return heard
+        def heard() -> Heard:
+            until(lambda: all(whole.status(job)["status"] == "completed" for job in jobs.values()), within=600)
+            return {path: str(whole.result(job)["text"]) for path, job in jobs.items()}
+
+        return heard
+
+    return submitted
 
 
 def word_error_rate(heard: Heard) -> float:
@@ -55,20 +59,25 @@ def word_error_rate(heard: Heard) -> float:
     return float(jiwer.wer(said, [plain(heard[path]) for path in english]))
 
 
-def test_sphinx(hear: Hear, decoded: dict[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    heard = hear("sphinx")
+def test_sphinx(submit: Submit, decoded: dict[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    heard = submit("sphinx")
     decoder = Decoder(samprate=16000, loglevel="FATAL")
-    for path, text in heard.items():
-        assert text == sphinx_directly(decoder, samples_of(decoded[path])), path
+    directly = {path: sphinx_directly(decoder, samples_of(decoded[path])) for path in RECORDINGS}
+    assert heard() == directly
     with capsys.disabled():
-        print(f"\nsphinx, {len(heard)} recordings; WER on en: {word_error_rate(heard):.3f}")
+        print(f"\nsphinx, {len(directly)} recordings; WER on en: {word_error_rate(directly):.3f}")
 
 
-def test_whisper(hear: Hear, decoded: dict[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    heard = hear("whisper")
+def test_whisper(submit: Submit, decoded: dict[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    heard = submit("whisper")
     model = WhisperModel(str(MICRO_WHISPER), device="cpu", compute_type="int8")
-    for path, text in heard.items():
-        _, words = whisper_directly(model, samples_of(decoded[path]))
-        assert text.split() == "".join(word.word for word in words).split(), path
+    directly = {path: _words(model, decoded[path]) for path in RECORDINGS}
+    assert {path: text.split() for path, text in heard().items()} == directly
     with capsys.disabled():
-        print(f"\nwhisper-micro, {len(heard)} recordings; WER on en: {word_error_rate(heard):.3f}")
+        said = {path: " ".join(words) for path, words in directly.items()}
+        print(f"\nwhisper-micro, {len(said)} recordings; WER on en: {word_error_rate(said):.3f}")
+
+
+def _words(model: WhisperModel, decoded: Path) -> list[str]:
+    _, words = whisper_directly(model, samples_of(decoded))
+    return "".join(word.word for word in words).split()

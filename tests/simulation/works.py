@@ -27,8 +27,12 @@ from tests.simulation.loop import PROCESS, Loop, Process
 from tests.simulation.outside import Rings
 from tests.simulation.queries import installed
 from tests.simulation.world import World
+from tests.support.cells import Unused
 from workers import attendance, main, pipeline, recorder, schedule
+from workers.cells import Cells
 from workers.hearing import Recording as Prepared
+from workers.process import AtWork
+from workers.quarantine import AT_ONCE
 from workers.stages import quality
 
 RESTART_SECONDS = 1.0
@@ -125,23 +129,23 @@ class Unasked:
 class Cell:
     """In place of `workers.quarantine.Quarantine`: another process, which ends when this one does."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, _cells: Cells) -> None:
         self._platform = platform
-        self._door = asyncio.Lock()
+        self._free = asyncio.Semaphore(AT_ONCE)
 
     async def attempt(self, job_id: UUID) -> None:
         world = here()
-        if self._door.locked():
+        if self._free.locked():
             await attempts.postpone(self._platform, job_id, reason="waiting to be tried alone")
             return
-        async with self._door:
+        async with self._free:
             child = world.start(f"{PROCESS.get().name}/alone-{len(world.processes)}", "alone")
             ended = asyncio.Event()
             work = pipeline.run_attempt(world.platform, registry(), job_id, worker=child.name)
             task = world.loop.spawn(child, work)
             task.add_done_callback(lambda _: ended.set())
             child.at_death.append(ended.set)
-            PROCESS.get().at_death.append(lambda: _cancel(task))  # its standard input ends
+            PROCESS.get().at_death.append(lambda: _cancel(task))  # its line ends
             try:
                 await ended.wait()
             finally:
@@ -205,7 +209,7 @@ class Worker:
         self._start()
 
     async def _run(self, process: Process) -> None:
-        await main._serve(self._world.platform, registry(), process.name, self.stop, None)
+        await main._serve(AtWork(process.name, self._world.platform, registry()), Unused(), self.stop, None)
         # What could not be given back, as PostgreSQL is away, is taken for lost once its lease has run out.
         away = self._world.postgres.away or self._world.hanging.away
         self._world.kill(process, "drained, with no database to say so to" if away else "drained")

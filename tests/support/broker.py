@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cli.parenthood import die_with_parent
+from config.parenthood import die_with_parent
 from tests.support.servers import Server, free_port
 
 LIBRARY = Path("/usr/lib/rabbitmq/lib")

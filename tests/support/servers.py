@@ -20,8 +20,8 @@ from uuid import uuid4
 import asyncpg
 
 from cli import redis_server
-from cli.parenthood import die_with_parent
 from cli.postgres import APP, DATABASE, OWNER, SUPERUSER, WORKER, Postgres
+from config.parenthood import die_with_parent
 
 
 class Server:

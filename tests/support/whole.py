@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -33,6 +33,13 @@ WHO: dict[str, Callable[[list[str]], bool]] = {
     "redis": lambda argv: "redis-server" in argv[0],
     "postgres": lambda argv: argv[0].endswith("/postgres") and "-D" in argv,
 }
+
+
+def _is_forked_off(process: psutil.Process, others: Container[int]) -> bool:
+    try:
+        return process.ppid() in others
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Whole:
@@ -68,15 +75,15 @@ class Whole:
         return [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]
 
     def processes(self, who: str) -> list[psutil.Process]:
-        """The processes of one kind, by what they were started as."""
-        found = []
-        for process in self.family:
+        """The processes of one kind, by what they were started as; not those that they have forked of themselves."""
+        found: dict[int, psutil.Process] = {}
+        for process in self.family:  # parents first
             try:
                 if WHO[who](process.cmdline()):
-                    found.append(process)
+                    found[process.pid] = process
             except (psutil.NoSuchProcess, IndexError):
                 continue
-        return found
+        return [process for process in found.values() if not _is_forked_off(process, found)]
 
     def kill(self, who: str, *, pid: int | None = None) -> None:
         """SIGKILL the processes of one kind, or one of them; returns when they are gone."""

@@ -13,6 +13,7 @@ from engines.contract import Hearing
 from services.platform import Platform, open_platform
 from tests.conftest import migrate
 from tests.support.audio import tone
+from tests.support.cells import Unused
 from tests.support.jobs import make_job
 from tests.support.scripted import ScriptedEngine, registry_of
 from tests.support.servers import PostgresServer
@@ -45,7 +46,7 @@ async def test_a_drain_ends_while_postgres_is_away(
 ) -> None:
     monkeypatch.setattr(pipeline, "RELEASE_SECONDS", 0.3)
     engine = ScriptedEngine(for_ever)
-    attendance = Attendance(on_it, registry_of(engine), worker="w")
+    attendance = Attendance(on_it, registry_of(engine), Unused(), worker="w")
     attending = asyncio.create_task(attendance.attend(await make_job(on_it, content=tone(1.0))))
     await engine.began.wait()
     mortal.kill()

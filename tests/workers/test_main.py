@@ -8,10 +8,12 @@ from arq.worker import Worker
 from config.load import load_settings
 from services.platform import Platform
 from tests.support.audio import tone
+from tests.support.cells import Unused
 from tests.support.jobs import make_job, row
 from tests.support.scripted import ScriptedEngine, registry_of
 from tests.support.waiting import eventually
 from workers import main
+from workers.process import AtWork
 from workers.schedule import Sweeper
 
 
@@ -28,7 +30,9 @@ async def test_a_worker_listens_again_after_an_error_that_nobody_foresaw(
 
     monkeypatch.setattr(Worker, "main", breaks_once)
     stop = asyncio.Event()
-    serving = asyncio.create_task(main._serve(platform, registry_of(ScriptedEngine()), "w", stop, None))
+    serving = asyncio.create_task(
+        main._serve(AtWork("w", platform, registry_of(ScriptedEngine())), Unused(), stop, None)
+    )
     job_id = await make_job(platform, content=tone(1.0))
 
     async def is_done() -> bool:
@@ -52,7 +56,9 @@ async def test_a_worker_whose_duty_breaks_off_drains_and_ends_with_the_reason(
     monkeypatch.setattr(Sweeper, "run", break_off)
     job_id = await make_job(platform, content=tone(1.0))
     with pytest.raises(ZeroDivisionError, match="a bug in a duty"):
-        await asyncio.wait_for(main._serve(platform, registry_of(engine), "w", asyncio.Event(), None), 30)
+        await asyncio.wait_for(
+            main._serve(AtWork("w", platform, registry_of(engine)), Unused(), asyncio.Event(), None), 30
+        )
     assert (await row(platform, job_id))["state"] == "completed"
 
 

@@ -1,6 +1,7 @@
 """Engines for tests of whole processes: installed where this folder is on PYTHONPATH, as its dist-info says.
 
-`poison` kills the process that it runs in, `endless` never ends, `gentle` says which process it ran in.
+`poison` kills the process that it runs in, `endless` never ends, `stuck` stops that process,
+`gentle` says which process it ran in.
 """
 
 import asyncio
@@ -28,11 +29,14 @@ class TestEngine:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.name == "endless":
             await asyncio.Event().wait()
+        if self.name == "stuck":
+            await asyncio.sleep(0.5)  # what was said is kept meanwhile
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class TestEngines:
     def __init__(self, _: Settings) -> None:
-        self._engines = [TestEngine(name) for name in ("poison", "endless", "gentle")]
+        self._engines = [TestEngine(name) for name in ("poison", "endless", "stuck", "gentle")]
 
     async def engines(self) -> Sequence[Engine]:
         return self._engines

@@ -27,7 +27,7 @@ import grpc.aio
 import numpy as np
 from riva.client.proto.riva_asr_pb2_grpc import add_RivaSpeechRecognitionServicer_to_server
 
-from cli.parenthood import die_with_parent
+from config.parenthood import die_with_parent
 from tests.support.riva.server import MIB, OFFLINE, OFFLINE_SPEAKERS, STREAMING, Model, RivaServer, Saying
 from tests.support.riva.speech import RATE_HZ
 from tests.support.servers import free_port
