@@ -19,12 +19,13 @@ whisperx: .venv-whisperx/.whisperx ## Install WhisperX, in an environment of its
 test-whisperx: .venv/.dev .venv-whisperx/.whisperx ## Pass the tests of WhisperX
 	@REQUIRE_WHISPERX=1 $(BIN)/pytest tests/engines/whisperx
 
-check: .venv/.dev ## Format, lint, types, import floors, tests, migrations: what CI runs
+lint: .venv/.dev ## Format, lint, types, import floors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+
+check: lint test ## All that has to pass
 
 format: .venv/.dev ## Bring the code into shape
 	$(BIN)/ruff check --fix .
@@ -98,4 +99,4 @@ lock: .venv/.dev ## Renew the hashed locks from requirements/*.in
 .venv-whisperx/.whisperx: requirements/whisperx.txt requirements/whisperx-overrides.txt requirements/uv.txt pyproject.toml
 	@sh scripts/setup.sh whisperx
 
-.PHONY: help demo run test whisperx test-whisperx check format bench bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-users bench-whisperx chaos chaos-smoke fuzz-api simulate simulate-bugs ci-services lock
+.PHONY: help demo run test whisperx test-whisperx lint check format bench bench-upload bench-decode bench-job bench-faults bench-engines bench-native bench-diarize bench-roles bench-users bench-whisperx chaos chaos-smoke fuzz-api simulate simulate-bugs ci-services lock
