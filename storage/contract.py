@@ -78,7 +78,8 @@ class Store(Protocol):
     async def part_link(self, key: str, sending: str, number: int, *, size_bytes: int, seconds: int) -> str:
         """A URL that anyone may PUT part `number` to for `seconds`, from 1 to MOST_PARTS; again, and it is replaced.
 
-        A local store answers a path below `/media/`, and takes exactly `size_bytes`; an S3 server takes any number.
+        A part of any other size than `size_bytes` is refused, and by an S3 server one that does not say its
+        Content-Length. A local store answers a path below `/media/`.
         """
         ...
 

@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import BytesIO
 from typing import Self
+from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
 from minio import Minio
+from minio.credentials.credentials import Credentials
 from minio.datatypes import ListMultipartUploadsResult, Part, Upload
 from minio.error import MinioException, S3Error
 from minio.helpers import DictType
+from minio.signer import sign_v4_s3
 from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
@@ -92,14 +95,20 @@ class S3Store:
     async def begin_parts(self, key: str) -> str:
         return await self._threads.call(_begin, self._client, self._bucket, key)
 
-    async def part_link(self, key: str, sending: str, number: int, *, size_bytes: int, seconds: int) -> str:  # noqa: ARG002
-        return self._signer.get_presigned_url(
+    async def part_link(self, key: str, sending: str, number: int, *, size_bytes: int, seconds: int) -> str:
+        then = datetime.now(UTC)
+        url = self._signer.get_presigned_url(
             "PUT",
             self._bucket,
             key,
             expires=timedelta(seconds=seconds),
             extra_query_params={"uploadId": sending, "partNumber": str(number)},
+            request_date=then,
         )
+        provider = self._signer._provider
+        assert provider is not None  # `_client` gives it keys
+        region = self._signer._get_region(self._bucket)
+        return _for_size(url, size_bytes, credentials=provider.retrieve(), region=region, then=then)
 
     async def parts(self, key: str, sending: str) -> dict[int, int]:
         found = await self._threads.call(_parts, self._client, self._bucket, key, sending)
@@ -250,6 +259,30 @@ def _client(settings: StorageSettings, endpoint: str, variable: str) -> Minio:
         )
     except ValueError as error:
         raise BadSettings(f"{variable} or S3_REGION is not one ({error}): write host:port or a URL") from error
+
+
+def _for_size(url: str, size_bytes: int, *, credentials: Credentials, region: str, then: datetime) -> str:
+    """A presigned URL of a PUT, good for a body of exactly so many bytes: its signature names Content-Length as well.
+
+    minio presigns no header but the host. What its signer makes of a request with this query and no hash of its body
+    is what S3 makes of the URL.
+    """
+    parts = urlsplit(url)
+    said = [
+        pair for pair in parts.query.split("&") if not pair.startswith(("X-Amz-SignedHeaders=", "X-Amz-Signature="))
+    ]
+    asked = parts._replace(query="&".join([*said, "X-Amz-SignedHeaders=content-length%3Bhost"]))
+    signed = sign_v4_s3(
+        method="PUT",
+        url=asked,
+        region=region,
+        headers={"content-length": str(size_bytes), "host": parts.netloc},
+        credentials=credentials,
+        content_sha256="UNSIGNED-PAYLOAD",
+        date=then,
+    )
+    signature = str(signed["Authorization"]).rpartition("Signature=")[2]
+    return asked._replace(query=f"{asked.query}&X-Amz-Signature={signature}").geturl()
 
 
 def _make_bucket(client: Minio, bucket: str) -> None:

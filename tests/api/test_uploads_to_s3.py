@@ -92,15 +92,16 @@ async def test_a_recording_goes_to_the_store_and_is_heard(
     assert (await client.get(f"{JOBS}/result/{upload['job_id']}")).json()["duration"] == pytest.approx(400)
 
 
-async def test_parts_of_another_size_are_found_when_it_is_completed(
-    client: httpx.AsyncClient, recording: bytes
-) -> None:
+async def test_a_part_of_another_size_is_refused_by_the_store(client: httpx.AsyncClient, recording: bytes) -> None:
     upload = await begin(client, recording)
-    for part in upload["parts"]:
-        await put({**part, "size": part["size"] + (part["number"] == 3)}, recording + b"x")
+    last = upload["parts"][2]
+    assert await put({**last, "size": last["size"] + 1}, recording + b"x") == 403
+    assert [await put(part, recording) for part in upload["parts"][:2]] == [200, 200]
     refused = await client.post(f"{UPLOADS}/{upload['upload_id']}/complete")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "parts_missing")
     assert ": 3;" in refused.json()["error"]["message"]
+    assert await put(last, recording) == 200
+    assert (await client.post(f"{UPLOADS}/{upload['upload_id']}/complete")).status_code == 202
 
 
 async def test_an_upload_that_is_given_up_leaves_nothing_in_the_bucket(

@@ -29,6 +29,8 @@ class StoreContract(ABC):
     """The most that one put of any length may hold."""
     refuses_late_parts = True
     """Once they are joined; else what they would change cannot be read any more."""
+    status_of_another_size: int
+    """What a part is answered that is longer or shorter than was agreed."""
 
     @pytest.fixture
     @abstractmethod
@@ -256,6 +258,16 @@ class StoreContract(ABC):
         await self.send(store, SOURCE, sending, 1, b"the last word")
         await store.join_parts(SOURCE, sending, [13])
         assert await read(store, SOURCE) == b"the last word"
+
+    @pytest.mark.parametrize("size", [0, 999, 1001])
+    async def test_a_part_of_another_size_than_was_agreed_is_refused(self, store: Store, size: int) -> None:
+        sending = await store.begin_parts(SOURCE)
+        link = await store.part_link(SOURCE, sending, 1, size_bytes=1000, seconds=60)
+        assert await self.put(store, link, noise(size)) == self.status_of_another_size
+        assert await store.parts(SOURCE, sending) == {}
+        assert await self.put(store, link, noise(1000)) == 200
+        assert await self.put(store, link, noise(size)) == self.status_of_another_size
+        assert await store.parts(SOURCE, sending) == {1: 1000}
 
     async def test_joining_twice_is_joining_once(self, store: Store) -> None:
         sending, body = await self.begin(store, {1: PART, 2: 10})

@@ -55,6 +55,7 @@ async def bucket(swift: Swift) -> AsyncIterator[S3Store]:
 
 class TestS3Store(StoreContract):
     memory_bytes = 4 * PART_BYTES
+    status_of_another_size = 403
     refuses_late_parts = False
     """Swift takes them in the place of those that the object is made of, and then finds their hashes wrong."""
 
@@ -194,12 +195,27 @@ async def test_a_part_goes_to_the_public_host_by_any_client_of_s3(bucket: S3Stor
     assert answer.status == 200
     assert await bucket.parts(SOURCE, sending) == {1: 9}
     inside = await asyncio.to_thread(
-        client._http.urlopen, "PUT", link.replace(swift.public_endpoint, swift.endpoint), body=b"x"
+        client._http.urlopen, "PUT", link.replace(swift.public_endpoint, swift.endpoint), body=b"RIFF-part"
     )
     assert inside.status == 403
 
 
-@pytest.mark.parametrize(("said", "instead"), [("partNumber=1", "partNumber=2"), ("Expires=900", "Expires=9000")])
+async def test_a_part_that_does_not_say_how_long_it_is_is_refused(bucket: S3Store) -> None:
+    sending = await bucket.begin_parts(SOURCE)
+    link = await bucket.part_link(SOURCE, sending, 1, size_bytes=9, seconds=900)
+    answer = await asyncio.to_thread(urllib3.request, "PUT", link, body=iter([b"RIFF-part"]))
+    assert answer.status == 403
+    assert await bucket.parts(SOURCE, sending) == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        ("partNumber=1", "partNumber=2"),
+        ("Expires=900", "Expires=9000"),
+        ("content-length%3Bhost", "host"),
+    ],
+)
 async def test_a_part_s_link_that_was_changed_is_refused(bucket: S3Store, said: str, instead: str) -> None:
     sending = await bucket.begin_parts(SOURCE)
     link = await bucket.part_link(SOURCE, sending, 1, size_bytes=4, seconds=900)
