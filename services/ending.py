@@ -87,8 +87,7 @@ async def purge(platform: Platform, job_id: UUID, owner: str) -> bool:
     if gone is None or gone.state != JobState.PURGED:
         return False
     await platform.events.forget(job_id)
-    if gone.source_sha256 is None:
-        await drop_parts(platform, job_id, owner)
+    await drop_parts(platform, job_id, owner)  # also where they were joined: a crash may have left some
     deleted = await delete_objects(platform, layout.job_prefix(owner, job_id))
     async with platform.sessions.begin(owner=owner) as session:
         await erasures.note_erased(session, job_id, objects_deleted=deleted)
@@ -104,7 +103,7 @@ async def delete_objects(platform: Platform, prefix: str) -> int:
 
 
 async def drop_parts(platform: Platform, job_id: UUID, owner: str) -> None:
-    """Remove what has come of a recording that is sent in parts and will not be joined."""
+    """Remove what there is of a recording's parts, where it was sent in parts; from here on they will not be joined."""
     async with platform.sessions.alone(owner=owner) as session:
         sending = await sendings.get(session, job_id, owner=owner)
     if sending is not None:

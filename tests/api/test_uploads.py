@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,9 +12,9 @@ import httpx
 import pytest
 
 from domain.access import Caller
-from services import sending, uploads
+from services import ending, retention, sending, uploads
 from services.platform import Platform
-from storage import layout
+from storage import files, layout, local_parts
 from storage.local import MEDIA_PATH, LocalStore
 from tests.api.conftest import JOBS
 from tests.storage.bodies import in_chunks
@@ -249,6 +250,42 @@ async def test_a_crash_behind_the_joining_is_gone_on_from(client: httpx.AsyncCli
         part["url"] for part in (await client.get(f"{UPLOADS}/{upload['upload_id']}")).json()["parts"] if part["url"]
     ] == []
     assert (await complete(client, upload)).status_code == 202
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("way", [sending.complete, ending.cancel, ending.erase], ids=["join", "cancel", "erase"])
+async def test_of_parts_that_a_crash_leaves_behind_nothing_outlives_the_erasure(
+    client: httpx.AsyncClient,
+    platform: Platform,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Callable[..., Awaitable[object]],
+) -> None:
+    """The sending is over, and none of its parts is deleted yet."""
+    upload = (await begin(client)).json()
+    await send(client, upload)
+    assert platform.settings.storage.root is not None
+    folder = platform.settings.storage.root / layout.job_prefix("local", upload["job_id"])
+    deleted = []
+
+    def delete_one_and_die(root: Path, path: Path) -> None:
+        if deleted:
+            raise Died
+        deleted.append(path)
+        files.delete(root, path)
+
+    with monkeypatch.context() as crash, pytest.raises(Died):
+        crash.setattr(local_parts, "delete", delete_one_and_die)
+        await way(platform, Caller("local"), upload["job_id"])
+    assert len(list(folder.glob(f"{files.UNFINISHED}*"))) == len(upload["parts"])
+    if way is sending.complete:
+        assert (await complete(client, upload)).status_code == 202
+    await client.delete(f"{JOBS}/{upload['job_id']}")
+    await retention.finish_erasures(platform)
+    assert not folder.exists()
+    assert (await client.get(f"{JOBS}/{upload['job_id']}/receipt")).json()["erased_at"] is not None
 
 
 async def test_of_an_upload_that_is_erased_while_its_parts_are_joined_nothing_stays(
