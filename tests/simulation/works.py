@@ -6,6 +6,7 @@ What is not the platform's own is stood in for here: arq's polling, the decoder,
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -151,7 +152,7 @@ class Cell:
             finally:
                 task.cancel()
                 await ended.wait()
-                world.kill(child, "its work is done")
+                world.end(child, "its work is done")
 
 
 def _cancel(task: asyncio.Task[None]) -> None:
@@ -256,7 +257,8 @@ def stand_ins() -> Iterator[None]:
         stack.enter_context(installed())
         for module, values in (
             (main, {"_listen": listen, "Relay": Unasked, "WebhookSender": lambda _settings: None}),
-            (schedule, {"Reporter": Silent, "monotonic": _clock}),
+            # What is tidied once an hour is not simulated; a world in which a job hangs would come to it.
+            (schedule, {"Reporter": Silent, "monotonic": _clock, "ORPHANS_SECONDS": inf}),
             (attendance, {"Quarantine": Cell}),
             (pipeline, {"prepare": prepare}),
             (quality, {"flags": lambda _segments, _audio: ()}),

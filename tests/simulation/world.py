@@ -109,13 +109,19 @@ class World:
         return process
 
     def kill(self, process: Process, why: str) -> None:
-        if process.alive:
+        if self.end(process, why):
+            self.disturbed()
+
+    def end(self, process: Process, why: str) -> bool:
+        """Nothing of it goes on, and nobody is the worse for it. Whether it was still there."""
+        alive = process.alive
+        if alive:
             self.tell("%s dies: %s", process.name, why)
             self.deaths[process.name] = why
             self.hearing = [(at, recording) for at, recording in self.hearing if at is not process]
             self.database.hang_up(process)
             process.kill()
-            self.disturbed()
+        return alive
 
     def stop(self, process: Process, between: tuple[float, float] | None = None) -> None:
         """SIGSTOP, and SIGCONT after a while: within a lease or beyond it, where nothing is said."""
