@@ -23,7 +23,7 @@ NO_SAMPLES = (
     "the speakers afterwards: PATCH /api/transcribe/jobs/result/JOB_ID/speakers"
 )
 REPEATING = Repeating(
-    names=frozenset({"keywords[]", "languages[]", "timestamp_granularities[]", "include[]"}),
+    names=frozenset({"keywords[]", "hotwords[]", "languages[]", "timestamp_granularities[]", "include[]"}),
     most=MOST_KEYWORDS + 100,
     refused={"known_speaker_names[]": NO_SAMPLES, "known_speaker_references[]": NO_SAMPLES},
 )
@@ -35,10 +35,17 @@ def _without_blanks(said: object) -> object:
     return [value for value in said if value.strip()] if isinstance(said, list) else said
 
 
+def _parted(said: object) -> object:
+    parts = [part.strip() for value in said for part in value.split(",")] if isinstance(said, list) else said
+    return _without_blanks(parts)
+
+
 class OpenAIForm(AnyEngineForm):
-    """OpenAI's fields, and besides them those of the native API, for `extra_body`."""
+    """OpenAI's fields; and for `extra_body` those of the native API, and two that other servers of its kind take."""
 
     task: ClassVar[Literal["transcribe", "translate"]] = "transcribe"
+    hotwords: ClassVar[None] = None  # type: ignore[misc]
+    """No engine's own option here, as in the native API, but `hotwords[]`."""
 
     model: Name = Field(description="One of GET /v1/models.", examples=["whisper-1"])
     response_format: Format = "json"
@@ -48,6 +55,10 @@ class OpenAIForm(AnyEngineForm):
     keywords: Annotated[list[Keyword], Field(max_length=MOST_KEYWORDS)] = Field(
         default=[], alias="keywords[]", description="Words that the engine listens for."
     )
+    hot_words: Annotated[list[Keyword], Field(max_length=MOST_KEYWORDS)] = Field(
+        default=[], alias="hotwords[]", description="As keywords[]; commas part them as well."
+    )
+    diarize: bool | None = Field(default=None, description="As enable_diarization.")
     granularities: list[Literal["word", "segment"]] = Field(
         default=[], alias="timestamp_granularities[]", description="Of verbose_json; `segment` where it is left out."
     )
@@ -61,10 +72,17 @@ class OpenAIForm(AnyEngineForm):
     wait: bool = Field(default=False, description="true: wait for an engine that is not there now.")
 
     _blanks = field_validator("languages", "keywords", "granularities", "include", mode="before")(_without_blanks)
+    _parts = field_validator("hot_words", mode="before")(_parted)
 
     @property
     def tells_speakers(self) -> bool:
         return self.response_format == "diarized_json"
+
+    @property
+    def diarization(self) -> tuple[str, bool | None]:
+        """Whether speakers are to be told apart, behind the name by which that was said."""
+        said = "enable_diarization" if self.diarize is None else "diarize"
+        return said, getattr(self, said)
 
     @property
     def with_words(self) -> bool:
@@ -82,12 +100,18 @@ class OpenAIForm(AnyEngineForm):
             raise Invalid("logprobs go with response_format=json", field="include[]")
         if self.stream and self.response_format not in STREAMED:
             raise Invalid(f"stream=true goes with response_format {', '.join(STREAMED)}", field="stream")
-        if self.tells_speakers and self.enable_diarization is False:
-            raise Invalid("diarized_json is made of speakers: leave enable_diarization out", field="response_format")
+        name, diarizes = self.diarization
+        if self.tells_speakers and diarizes is False:
+            raise Invalid(f"diarized_json is made of speakers: leave {name} out", field="response_format")
+        if self.enable_diarization not in (None, diarizes):
+            raise Invalid("diarize says one thing and enable_diarization another: leave one out", field="diarize")
         if self.language and self.languages not in ([], [self.language]):
             raise Invalid("language says one thing and languages[] another: leave one out", field="language")
-        if self.keywords and self.context_id:
-            raise Invalid("the words come from keywords[] or from context_id: leave one out", field="keywords[]")
+        for name, words in (("keywords[]", self.keywords), ("hotwords[]", self.hot_words)):
+            if words and self.context_id:
+                raise Invalid(f"the words come from {name} or from context_id: leave one out", field=name)
+        if len(self.keywords) + len(self.hot_words) > MOST_KEYWORDS:
+            raise Invalid(f"keywords[] and hotwords[] together are more than {MOST_KEYWORDS:,}", field="hotwords[]")
         own = super().engine_options().get("initial_prompt")
         if self.prompt and own not in (None, self.prompt):
             raise Invalid("prompt says one thing and initial_prompt another: leave one out", field="prompt")
@@ -97,13 +121,13 @@ class OpenAIForm(AnyEngineForm):
         submission = super().submission(default_engine)
         options = submission.options
         counts = (self.num_speakers, self.min_speakers, self.max_speakers)
-        diarizes = self.enable_diarization
+        _, diarizes = self.diarization
         if diarizes is None and not any(counts):
             diarizes = self.tells_speakers
         changed: dict[str, Any] = {
             "model": self.model,
             "language": self.language or (self.languages[0] if len(self.languages) == 1 else None),
-            "terms": tuple(Term(text=word) for word in self.keywords),
+            "terms": tuple(Term(text=word) for word in (*self.keywords, *self.hot_words)),
             "enable_diarization": True if self.tells_speakers else diarizes,
             "warnings": tuple(notice.model_dump() for notice in self._warnings()),
         }

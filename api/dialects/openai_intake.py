@@ -24,8 +24,13 @@ TRIES = re.compile(r"\d{1,3}", re.ASCII)
 SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 LONGEST_PATIENCE = timedelta(days=1)
 
-NAMES = {"options.initial_prompt": "prompt", "keywords": "keywords[]", "options.task": "translation"}
-"""Of options, as these clients know them."""
+NAMES = {
+    "options.initial_prompt": ("prompt",),
+    "keywords": ("keywords[]", "hotwords[]"),
+    "enable_diarization": ("enable_diarization", "diarize"),
+    "options.task": ("translation",),
+}
+"""Of options, as these clients may know them; the first where they have said none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class OpenAIIntake(Intake):
         does not exist yet.
         """
         form = await self._begin(REPEATING)
-        with _in_their_words():
+        with _in_their_words(form):
             approved = await self._check_what_came(kind, form)
             kept = await self._store(form)
             async with submission.discarding(self._platform, self._caller, kept):
@@ -79,8 +84,9 @@ class OpenAIIntake(Intake):
                 f"the model {asked.model!r} is {settled.engine}'s, not {asked.engine}'s: leave engine out",
                 field="engine",
             )
-        if asked.enable_diarization is False and settled.enable_diarization:
-            raise Invalid("this model tells speakers apart: take another", field="enable_diarization")
+        name, diarizes = asked.diarization
+        if diarizes is False and settled.enable_diarization:
+            raise Invalid("this model tells speakers apart: take another", field=name)
         return replace(wanted, options=settled)
 
     async def _submit_once(self, asked: OpenAIForm, kept: Kept, form: Form, approved: Approved | None) -> Receipt:
@@ -118,8 +124,9 @@ OpenAIIntakeDep = Annotated[OpenAIIntake, Depends()]
 
 
 @contextmanager
-def _in_their_words() -> Iterator[None]:
+def _in_their_words(form: Form) -> Iterator[None]:
     try:
         yield
     except UnsupportedOption as error:
-        raise error.of(NAMES.get(error.field or "", error.field or "")) from error
+        names = NAMES.get(error.field or "", (error.field or "",))
+        raise error.of(next((name for name in names if form.fields.get(name)), names[0])) from error

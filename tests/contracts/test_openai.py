@@ -1,7 +1,6 @@
 """The OpenAI dialect: what can be asked, and how the answer looks, field by field as its clients know them."""
 
 import asyncio
-import json
 import math
 from typing import Any
 from uuid import UUID
@@ -233,13 +232,6 @@ async def test_what_no_engine_is_told_is_a_warning(
 )
 async def test_what_changes_nothing_is_taken(desk: Desk, fields: list[tuple[str, str]]) -> None:
     assert "warnings" not in await desk.view(*fields)
-
-
-async def test_fields_of_the_native_api_go_into_extra_body(desk: Desk) -> None:
-    await desk.view(
-        ("num_speakers", "2"), ("options", json.dumps({"hotwords": "apixaban"})), ("delete_after_seconds", "3600")
-    )
-    assert (desk.able.heard[0].num_speakers, desk.able.heard[0].options) == (2, {"hotwords": "apixaban"})
 
 
 async def test_an_option_that_is_waived_is_a_warning(desk: Desk) -> None:

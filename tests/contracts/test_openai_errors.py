@@ -261,7 +261,7 @@ FIELDS = (
     "model", "response_format", "prompt", "temperature", "language", "languages[]", "keywords[]", "stream",
     "timestamp_granularities[]", "include[]", "chunking_strategy", "chunking_strategy[type]",
     "chunking_strategy[threshold]", "chunking_strategy[prefix_padding_ms]", "options", "engine", "context_id",
-    "session_id", "channel_roles", "num_speakers", "hotwords", "wait", "\u2028", "keywords[][]", "[]",
+    "session_id", "channel_roles", "num_speakers", "hotwords", "diarize", "wait", "\u2028", "keywords[][]", "[]",
 )  # fmt: skip
 
 

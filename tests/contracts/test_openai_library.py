@@ -147,6 +147,10 @@ def test_options_reach_the_engine(made: Made) -> None:
     prompted = next(heard for heard in made["heard"] if heard.options.get("initial_prompt") == "Minutes:")
     assert [term.text for term in prompted.terms] == ["metoprolol", "Dr. Okafor"]
     assert (prompted.num_speakers, prompted.language) == (2, "en")
+    elsewhere = next(heard for heard in made["heard"] if heard.options.get("initial_prompt") == "As elsewhere:")
+    assert ([term.text for term in elsewhere.terms], elsewhere.enable_diarization) == (
+        ["metoprolol", "Dr. Okafor"], True,
+    )  # fmt: skip
     assert "warnings" not in made["options"]["auto"]
     assert made["options"]["server_vad"]["warnings"][0]["message"].startswith("chunking_strategy")
     assert "".join(each["token"] for each in made["options"]["logprobs"]["logprobs"]) == TEXT

@@ -78,9 +78,11 @@ class User:
 
     def options(self) -> Made:
         more = {"keywords": ["metoprolol", "Dr. Okafor"], "num_speakers": 2, "languages": ["en"]}
+        others = {"diarize": True, "hotwords": ["metoprolol", "Dr. Okafor"]}
         strategy = {"type": "server_vad", "threshold": 0.4, "prefix_padding_ms": 300, "silence_duration_ms": 200}
         return {
             "extra_body": plain(self.transcribe(prompt="Minutes:", temperature=0, extra_body=more)),
+            "others": plain(self.transcribe(prompt="As elsewhere:", extra_body=others)),
             "auto": plain(self.transcribe(extra_body={"chunking_strategy": "auto"})),
             "server_vad": plain(self.transcribe(extra_body={"chunking_strategy": strategy})),
             "logprobs": plain(self.transcribe(include=["logprobs"])),
