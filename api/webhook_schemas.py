@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas import View, example
-from db.tables import DeliveryAttempt, WebhookEndpoint
+from db.webhook_tables import DeliveryAttempt, WebhookEndpoint
 from domain.announcements import Announced, DeliveryState, EndpointState, Payload
 from messaging.webhook_url import LONGEST
 from services.webhooks import Change, Log, Logged

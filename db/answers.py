@@ -12,7 +12,8 @@ from sqlalchemy import bindparam, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.outbox import TAKEN_UP, WITHOUT_SYNC, Owed
-from db.tables import AmqpRequest, Delivery, Job, OutboxEvent, Transcript
+from db.tables import AmqpRequest, Job, Transcript
+from db.webhook_tables import Delivery, OutboxEvent
 from domain import audio_requests
 from domain.announcements import DeliveryState
 from domain.audio_requests import CANCELLED, ERASED, MAX_RETRIES, MAY_PASS, Correlation, Route

@@ -15,7 +15,8 @@ from sqlalchemy import bindparam, case, delete, exists, func, insert, literal, s
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.announcements import HEARD, announced_body, ping
-from db.tables import Delivery, DeliveryAttempt, Job, OutboxEvent, Transcript, WebhookEndpoint
+from db.tables import Job, Transcript
+from db.webhook_tables import Delivery, DeliveryAttempt, OutboxEvent, WebhookEndpoint
 from domain.announcements import OF_STATE, Announced, DeliveryState, EndpointState, Payload
 
 MOST_ATTEMPTS_KEPT = 50

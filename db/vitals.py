@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.moves import LOST
 from db.queue_view import RUNS, WAITS
-from db.tables import Delivery, Job, WebhookEndpoint
+from db.tables import Job
+from db.webhook_tables import Delivery, WebhookEndpoint
 from domain.announcements import DeliveryState, EndpointState
 from domain.lifecycle import TERMINAL, JobState
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import WebhookEndpoint
+from db.webhook_tables import WebhookEndpoint
 from domain.announcements import EndpointState
 
 WITHOUT_SYNC = {"synchronize_session": False}

@@ -10,8 +10,6 @@ EscribaError                    internal
 │   │   ├── BinaryMessage       binary_message
 │   │   ├── UnknownMessage      unknown_message
 │   │   └── WrongJob            wrong_job
-│   ├── WebhookUrlRefused       webhook_url_refused
-│   │   └── WebhookHostUnknown  webhook_host_unknown
 │   └── UnsupportedOption       unsupported_option
 │       ├── UnknownModel        unknown_model
 │       └── UnsupportedLanguage  unsupported_language
@@ -21,8 +19,6 @@ EscribaError                    internal
 │   ├── JobNotFound             job_not_found
 │   ├── ModelNotFound           model_not_found
 │   ├── ContextNotFound         context_not_found
-│   ├── WebhookNotFound         webhook_not_found
-│   ├── DeliveryNotFound        delivery_not_found
 │   ├── ObjectNotFound          object_not_found
 │   └── AudioDeleted            audio_deleted
 ├── RangeNotSatisfiable         range_not_satisfiable
@@ -30,9 +26,6 @@ EscribaError                    internal
 │   ├── IllegalMove             illegal_move
 │   ├── AlreadyFinished         already_<state>
 │   ├── ResultNotReady          result_not_ready
-│   ├── TooManyWebhooks         too_many_webhooks
-│   ├── WebhookNotActive        webhook_not_active
-│   ├── DeliveryErased          delivery_erased
 │   └── JobHasNoResult          job_has_no_result
 ├── Forbidden                   forbidden
 │   ├── HostNotAllowed          host_not_allowed
@@ -164,22 +157,6 @@ class WrongJob(BadSocketMessage):
     said = "this connection is another job's; connect to /ws/transcription/JOB_ID of the one that is meant"
 
 
-class WebhookUrlRefused(Invalid):
-    """`why` is said of the URL; it never repeats it."""
-
-    code = "webhook_url_refused"
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"this URL cannot be a webhook's: {why}", field="url")
-
-
-class WebhookHostUnknown(WebhookUrlRefused):
-    code = "webhook_host_unknown"
-
-    def __init__(self) -> None:
-        super().__init__("its host name does not resolve to an address; check the name, and that it is public")
-
-
 class TooLarge(EscribaError):
     code = "file_too_large"
 
@@ -214,16 +191,6 @@ class ModelNotFound(NotFound):
 class ContextNotFound(NotFound):
     code = "context_not_found"
     said = "there is no such context; GET /api/contexts lists yours"
-
-
-class WebhookNotFound(NotFound):
-    code = "webhook_not_found"
-    said = "there is no such webhook; GET /api/webhooks lists yours"
-
-
-class DeliveryNotFound(NotFound):
-    code = "delivery_not_found"
-    said = "this webhook has no such delivery; its log lists those that are kept"
 
 
 class ObjectNotFound(NotFound):
@@ -278,25 +245,6 @@ class JobHasNoResult(Refused):
     def __init__(self, state: str, reason: str | None) -> None:
         why = f": {reason}" if reason else ""
         super().__init__(f"the job is {state}, so there is no transcript{why}")
-
-
-class TooManyWebhooks(Refused):
-    code = "too_many_webhooks"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"you have {limit} webhooks, which is the limit; delete one first")
-
-
-class WebhookNotActive(Refused):
-    code = "webhook_not_active"
-
-    def __init__(self, state: str) -> None:
-        super().__init__(f"the webhook is {state}; PATCH it to state 'active' first")
-
-
-class DeliveryErased(Refused):
-    code = "delivery_erased"
-    said = "the job has been erased, and what was told of it with it; it cannot be told again"
 
 
 class Forbidden(EscribaError):

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 import httpcore
 
 from config.webhook_settings import WebhookSettings
-from domain.errors import WebhookUrlRefused
+from domain.webhook_errors import WebhookUrlRefused
 from messaging import webhook_url
 from messaging.public_addresses import Resolve, guarded_pool, system_resolver
 from messaging.transport import Envelope, Outcome

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from config.webhook_settings import WebhookSettings
-from domain.errors import WebhookHostUnknown, WebhookUrlRefused
+from domain.webhook_errors import WebhookHostUnknown, WebhookUrlRefused
 from messaging.public_addresses import HostUnknown, Resolve, UrlRefused, addresses_of, system_resolver
 from messaging.public_url import PublicUrl
 

@@ -9,11 +9,12 @@ from sqlalchemy.pool import NullPool
 
 from config.load import load_section
 from config.settings import DatabaseSettings
-from db import account_tables, video_tables
+from db import account_tables, video_tables, webhook_tables
 from db.session import async_url
 
+MODULES = (account_tables, video_tables, webhook_tables)
 METADATA = account_tables.Base.metadata
-assert METADATA is video_tables.Base.metadata, "modules of tables share one Base; each has to be imported"
+assert {module.Base.metadata for module in MODULES} == {METADATA}, "all share one Base; each has to be imported"
 
 LOCK = 7_246_352
 """An arbitrary number: two migrations at once take turns."""

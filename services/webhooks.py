@@ -9,17 +9,11 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import outbox, webhooks
-from db.tables import Delivery, DeliveryAttempt, OutboxEvent, WebhookEndpoint
+from db.webhook_tables import Delivery, DeliveryAttempt, OutboxEvent, WebhookEndpoint
 from domain.access import Caller
 from domain.announcements import Announced, DeliveryState, EndpointState, Payload
-from domain.errors import (
-    DeliveryErased,
-    DeliveryNotFound,
-    Invalid,
-    TooManyWebhooks,
-    WebhookNotActive,
-    WebhookNotFound,
-)
+from domain.errors import Invalid
+from domain.webhook_errors import DeliveryErased, DeliveryNotFound, TooManyWebhooks, WebhookNotActive, WebhookNotFound
 from messaging import webhook_url
 from messaging.webhook_sender import new_secret
 from services.platform import Platform

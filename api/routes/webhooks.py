@@ -18,17 +18,24 @@ from api.webhook_schemas import (
 )
 from domain import errors
 from domain.announcements import DeliveryState
+from domain.webhook_errors import (
+    DeliveryErased,
+    DeliveryNotFound,
+    TooManyWebhooks,
+    WebhookHostUnknown,
+    WebhookNotActive,
+    WebhookNotFound,
+    WebhookUrlRefused,
+)
 from services import webhooks
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
-URL_REFUSED = (errors.WebhookUrlRefused, errors.WebhookHostUnknown)
-NOT_FOUND = (errors.WebhookNotFound, errors.DatabaseUnavailable)
+URL_REFUSED = (WebhookUrlRefused, WebhookHostUnknown)
+NOT_FOUND = (WebhookNotFound, errors.DatabaseUnavailable)
 
 
-@router.post(
-    "", status_code=201, responses=documented(*URL_REFUSED, errors.TooManyWebhooks, errors.DatabaseUnavailable)
-)
+@router.post("", status_code=201, responses=documented(*URL_REFUSED, TooManyWebhooks, errors.DatabaseUnavailable))
 async def register(body: WebhookBody, platform: PlatformDep, caller: SettingsCallerDep) -> WebhookWithSecret:
     """Have a URL told when jobs end. Keep the secret: it is shown once, and proves that a delivery is ours."""
     return WebhookWithSecret.of(await webhooks.register(platform, caller, body.url, body.events, body.payload))
@@ -66,7 +73,7 @@ async def rotate(webhook_id: UUID, platform: PlatformDep, caller: SettingsCaller
     return WebhookWithSecret.of(await webhooks.rotate(platform, caller, webhook_id))
 
 
-@router.post("/{webhook_id}/test", status_code=202, responses=documented(*NOT_FOUND, errors.WebhookNotActive))
+@router.post("/{webhook_id}/test", status_code=202, responses=documented(*NOT_FOUND, WebhookNotActive))
 async def try_out(webhook_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> DeliveryView:
     """Send a `ping`, which is signed, tried and logged like anything else."""
     return DeliveryView.of(await webhooks.try_out(platform, caller, webhook_id))
@@ -89,7 +96,7 @@ async def log(
 @router.post(
     "/{webhook_id}/deliveries/{delivery_id}/replay",
     status_code=202,
-    responses=documented(*NOT_FOUND, errors.DeliveryNotFound, errors.WebhookNotActive, errors.DeliveryErased),
+    responses=documented(*NOT_FOUND, DeliveryNotFound, WebhookNotActive, DeliveryErased),
 )
 async def replay(webhook_id: UUID, delivery_id: UUID, platform: PlatformDep, caller: SettingsCallerDep) -> DeliveryView:
     """Deliver once more, with the same id and the same bytes."""

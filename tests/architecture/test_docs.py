@@ -8,7 +8,7 @@ import pytest
 from api.app import create_app
 from api.errors import STATUS, status_of
 from config.settings import Settings
-from domain import account_errors, errors, intake_errors, recording_errors, request_errors
+from domain import account_errors, errors, intake_errors, recording_errors, request_errors, webhook_errors
 from domain.lifecycle import MOVES, WORKER_CRASHED, JobState
 from tests.conftest import ROOT
 
@@ -26,7 +26,7 @@ def tree(root: type[errors.EscribaError] = errors.EscribaError) -> list[type[err
     return [root, *(kind for child in root.__subclasses__() for kind in tree(child))]
 
 
-MODULES = (errors, account_errors, intake_errors, recording_errors, request_errors)
+MODULES = (errors, account_errors, intake_errors, recording_errors, request_errors, webhook_errors)
 OURS = [kind for kind in tree() if kind.__module__ in {module.__name__ for module in MODULES}]
 
 

@@ -18,7 +18,7 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 from config.webhook_settings import WebhookSettings
-from domain.errors import WebhookHostUnknown, WebhookUrlRefused
+from domain.webhook_errors import WebhookHostUnknown, WebhookUrlRefused
 from messaging import webhook_url
 from messaging.public_addresses import Resolve, is_public
 from messaging.transport import Envelope, Outcome

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from db.tables import WebhookEndpoint
+from db.webhook_tables import WebhookEndpoint
 from domain.access import Caller
 from domain.announcements import OF_STATE, Announced, DeliveryState, Payload
+from messaging.transport import Outcome
 from messaging.webhook_sender import WebhookSender
 from services import outbox, webhooks
 from services.platform import Platform
@@ -19,6 +20,10 @@ from tests.support.jobs import ME
 
 OPEN = {"WEBHOOK_ALLOW_HTTP": "1", "WEBHOOK_ALLOW_PRIVATE": "1"}
 """Settings with which a receiver on loopback may be a webhook."""
+
+NO = Outcome(error="status", status_code=500, latency_ms=1)
+YES = Outcome(error=None, status_code=204, latency_ms=1)
+"""What a receiver says to a delivery."""
 
 ALL = tuple(OF_STATE.values())
 
