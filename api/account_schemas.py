@@ -19,7 +19,7 @@ NOW = "2026-11-20T10:00:00Z"
 
 
 Name = Annotated[Plain, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-KeyScope = Literal[Scope.READ, Scope.WRITE, Scope.SETTINGS, Scope.ADMIN]
+KeyScope = Literal[Scope.READ, Scope.WRITE, Scope.INTERACTIVE, Scope.SETTINGS, Scope.ADMIN]
 
 
 class Body(BaseModel):

@@ -8,9 +8,10 @@ from pathlib import PureWindowsPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
 
 from domain.errors import Invalid
+from domain.lanes import Lane
 from domain.lifecycle import JobOptions
 from domain.text import IS_PLAIN, plain
 from services.submission import LONGEST_KEPT_SECONDS, Submission
@@ -83,6 +84,8 @@ Name = Annotated[str, Field(max_length=LONGEST_NAME), IS_PLAIN]
 FreeText = Annotated[str, Field(max_length=LONGEST_TEXT), IS_PLAIN]
 Options = Annotated[dict[str, Any], BeforeValidator(_read_options)]
 Count = Annotated[int, Field(ge=1, le=64)]
+OneOfLanes = Annotated[Lane, WithJsonSchema({"type": "string", "enum": [str(lane) for lane in Lane]})]
+"""Spelt out, as a form's properties stand in the document without what they would refer to."""
 
 
 class SubmitForm(BaseModel):
@@ -108,6 +111,11 @@ class SubmitForm(BaseModel):
         ge=1,
         le=LONGEST_KEPT_SECONDS,
         description="Erase the job, its recording and its transcript so long after its end; a receipt stays.",
+    )
+    lane: OneOfLanes | None = Field(
+        default=None,
+        description="Which jobs it goes before: `interactive`, for what somebody waits for (takes the scope "
+        "`jobs:interactive`), `normal`, or `bulk`, for a backlog. Left out: `normal`; in a batch `bulk`.",
     )
     wait: bool = Field(default=True, description="false: answer 503 at once where the engine is not there.")
     on_unsupported: Literal["fail", "warn"] = Field(
@@ -148,7 +156,11 @@ class SubmitForm(BaseModel):
         chosen = {"engine": self.engine_name or default_engine, **self.model_dump(include=kept)}
         options = JobOptions.model_validate({**chosen, "engine_options": self.engine_options()})
         return Submission(
-            options=options, session_id=self.session_id, delete_after_seconds=self.delete_after_seconds, wait=self.wait
+            options=options,
+            session_id=self.session_id,
+            delete_after_seconds=self.delete_after_seconds,
+            wait=self.wait,
+            lane=self.lane,
         )
 
     def engine_options(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from db.tables import Job
 from domain.capabilities import AUTO, EngineReport, LoadedModel, ModelReport, ModelState
+from domain.lanes import Lane
 from domain.lifecycle import JobState
 from domain.transcript import Flag, Notice, Segment, Vocabulary
 from services.ending import Erased
@@ -77,6 +78,7 @@ class JobStatus(View):
         audio_total=125.5,
         eta_seconds=8.2,
         engine="asr",
+        lane="normal",
         attempts=0,
         crash_count=0,
         created_at="2026-11-20T10:30:00Z",
@@ -94,6 +96,7 @@ class JobStatus(View):
     audio_total: float | None = Field(default=None, description="Seconds of audio.")
     eta_seconds: float | None = Field(default=None, description="Left out until there is a basis for it.")
     engine: str | None = None
+    lane: Lane = Field(description="Which jobs it goes before, or went.")
     session_id: UUID | None = None
     parent_job_id: UUID | None = Field(default=None, description="Of a rerun: the job that it goes on from.")
     filename: str | None = None
@@ -120,6 +123,7 @@ class JobStatus(View):
             audio_total=event.audio_total,
             eta_seconds=event.eta_seconds,
             engine=transcript.engine or job.engine,
+            lane=job.lane,
             session_id=transcript.session_id,
             parent_job_id=job.parent_job_id,
             filename=transcript.filename,

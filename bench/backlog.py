@@ -25,8 +25,11 @@ from tests.support.audio import tone
 
 TRANSCRIPTS = "INSERT INTO transcripts (id) SELECT id FROM unnest($1::uuid[]) AS id"
 JOBS = """
-INSERT INTO transcript_jobs (id, transcript_id, engine, engine_params, source_key, source_bytes, source_sha256)
-SELECT id, id, $2, jsonb_build_object('engine', $2::text), $3, $4, $5 FROM unnest($1::uuid[]) AS id
+INSERT INTO transcript_jobs (id, transcript_id, engine, engine_params, source_key, source_bytes, source_sha256, owner,
+                             run_at)
+SELECT id, id, $2, jsonb_build_object('engine', $2::text), $3, $4, $5, ($6::text[])[1 + n % cardinality($6::text[])],
+       now() - (cardinality($1::uuid[]) - n) * interval '1 microsecond'
+FROM unnest($1::uuid[]) WITH ORDINALITY AS made (id, n)
 """
 EVENTS = """
 INSERT INTO job_events (job_id, seq, event)
@@ -36,9 +39,10 @@ FROM unnest($1::uuid[]) AS id
 """
 FINISHED = """
 INSERT INTO transcript_jobs (id, transcript_id, engine, engine_params, source_key, source_bytes, source_sha256,
-                             state, seq, fence, result_key, started_at, completed_at)
-SELECT id, id, $2, jsonb_build_object('engine', $2::text), $3, $4, $5, 'completed', 3, 1, 'o/none', now(), now()
-FROM unnest($1::uuid[]) AS id
+                             owner, state, seq, fence, result_key, started_at, completed_at)
+SELECT id, id, $2, jsonb_build_object('engine', $2::text), $3, $4, $5, ($6::text[])[1 + n % cardinality($6::text[])],
+       'completed', 3, 1, 'o/none', now(), now()
+FROM unnest($1::uuid[]) WITH ORDINALITY AS made (id, n)
 """
 ENDS = "SELECT count(*), max(completed_at) FROM transcript_jobs WHERE id = ANY($1) AND state = 'completed'"
 BEGUN = "SELECT min(started_at) FROM transcript_jobs WHERE id = ANY($1)"
@@ -72,12 +76,13 @@ class Backlog:
             await arq.aclose(close_connection_pool=True)
             await store.close()
 
-    async def add(self, count: int, *, rows: str = JOBS) -> list[UUID]:
-        """Rows of queued jobs that nobody has rung for yet, in the order in which they are to be rung for."""
+    async def add(self, count: int, *, rows: str = JOBS, owners: Sequence[str] = (LOCAL_OWNER,)) -> list[UUID]:
+        """Rows of queued jobs that nobody has rung for yet, in the order in which they go; the owners take turns."""
         jobs = [uuid4() for _ in range(count)]
         async with self.sql.transaction():
             await self.sql.execute(TRANSCRIPTS, jobs)
-            await self.sql.execute(rows, jobs, stubs.ENGINE, self.source_key, len(RECORDING), self.source_sha256)
+            about = (stubs.ENGINE, self.source_key, len(RECORDING), self.source_sha256, list(owners))
+            await self.sql.execute(rows, jobs, *about)
             await self.sql.execute(EVENTS, jobs)
         return jobs
 

@@ -1,9 +1,9 @@
-"""G3: what a job costs with 10 to 10,000 others in the queue, and 100,000 finished ones behind.
+"""G3: what a job costs with 10 to 10,000 others in the queue, of one owner or many, and 100,000 finished ones behind.
 
     python -m bench.depth [--jobs 200] [--rounds 2] [--finished 100000]
 
 One worker, an engine and a decoder that do nothing. While jobs are timed, others take the places of those that end, so
-that the queue stays as long as the line says (to twice that). Claims are timed in the worker, around the whole call.
+that the queue stays as long as the line says (to twice that). Claims are timed in the worker, with the choice of a job.
 """
 
 import asyncio
@@ -23,9 +23,17 @@ from bench.ends import Ends
 from bench.measure import Estimate, Goal, Line, present, quantile
 from bench.plugin import installed
 from bench.running import running
+from domain.access import LOCAL_OWNER
 
 DEPTHS = (10, 100, 1_000, 10_000)
+MANY = 100
+"""Owners, who share the longest queue once more."""
 RATE, CLAIM = Goal(0.9, "≥"), Goal(1.5, "≤")
+
+
+Scene = tuple[int, int]
+"""How many jobs are queued, and how many owners they are of."""
+SCENES: tuple[Scene, ...] = (*((depth, 1) for depth in DEPTHS), (DEPTHS[-1], MANY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +50,9 @@ class Queue:
     redis_url: str
     claims: Path
 
-    async def run(self, depth: int, count: int) -> Run:
+    async def run(self, depth: int, count: int, owners: int = 1) -> Run:
         step = min(depth, count)
-        waiting = await self._put(depth + step)
+        waiting = await self._put(depth + step, owners)
         seen = len(self._claims())
         ended: list[UUID] = []
         began = time()
@@ -55,14 +63,15 @@ class Queue:
                     await ends.of(str(batch[-1]))
             ended += batch
             if len(ended) < count:
-                waiting += await self._put(step)
+                waiting += await self._put(step, owners)
         seconds = time() - began
         claims = self._claims()[seen:][: len(ended)]
         await self._clear()
         return Run(len(ended) / seconds, claims)
 
-    async def _put(self, count: int) -> list[UUID]:
-        jobs = await self.backlog.add(count)
+    async def _put(self, count: int, owners: int) -> list[UUID]:
+        named = [f"owner-{n}" for n in range(owners)] if owners > 1 else [LOCAL_OWNER]
+        jobs = await self.backlog.add(count, owners=named)
         await self.backlog.ring(jobs)
         return jobs
 
@@ -78,9 +87,9 @@ class Queue:
         return [float(line) for line in self.claims.read_text().split()]
 
 
-async def _runs(bar: Progress, jobs: int, rounds: int, finished: int) -> dict[int, list[Run]]:
-    task = bar.add_task(f"{jobs} jobs at each depth", total=1 + 2 * rounds * len(DEPTHS))
-    found: dict[int, list[Run]] = {depth: [] for depth in DEPTHS}
+async def _runs(bar: Progress, jobs: int, rounds: int, finished: int) -> dict[Scene, list[Run]]:
+    task = bar.add_task(f"{jobs} jobs at each depth", total=1 + 2 * rounds * len(SCENES))
+    found: dict[Scene, list[Run]] = {scene: [] for scene in SCENES}
     with tempfile.TemporaryDirectory(prefix="escriba-bench-") as folder, installed(stubs.SOURCE) as engines:
         claims = Path(folder) / "claims"
         claims.touch()
@@ -90,21 +99,22 @@ async def _runs(bar: Progress, jobs: int, rounds: int, finished: int) -> dict[in
             await backlog.add_finished(finished)
             await queue.run(DEPTHS[0], jobs)
             bar.advance(task)
-            for depth in _turns(rounds):
-                found[depth].append(await queue.run(depth, jobs))
+            for depth, owners in _turns(rounds):
+                found[depth, owners].append(await queue.run(depth, jobs, owners))
                 bar.advance(task)
     return found
 
 
-def _turns(rounds: int) -> Iterator[int]:
+def _turns(rounds: int) -> Iterator[Scene]:
     """There and back: a machine that warms up or slows down favours no depth."""
     for _ in range(rounds):
-        yield from (*DEPTHS, *reversed(DEPTHS))
+        yield from (*SCENES, *reversed(SCENES))
 
 
-def _lines(found: dict[int, list[Run]]) -> list[Line]:
-    rates = {depth: [run.rate for run in runs] for depth, runs in found.items()}
-    p99 = {depth: _p99(runs) for depth, runs in found.items()}
+def _lines(found: dict[Scene, list[Run]]) -> list[Line]:
+    rates = {depth: [run.rate for run in runs] for (depth, owners), runs in found.items() if owners == 1}
+    p99 = {depth: _p99(runs) for (depth, owners), runs in found.items() if owners == 1}
+    shared = found[DEPTHS[-1], MANY]
     return [
         Line(
             "rate with 10,000 queued ÷ with 1,000",
@@ -118,6 +128,20 @@ def _lines(found: dict[int, list[Run]]) -> list[Line]:
             f"{1000 * p99[10_000].value:.1f} ms",
             f"{1000 * p99[100].value:.1f} ms",
             p99[10_000].over(p99[100]),
+            goal=CLAIM,
+        ),
+        Line(
+            f"rate with 10,000 queued of {MANY} owners ÷ of one",
+            f"{quantile([run.rate for run in shared]).value:,.0f}/s",
+            f"{quantile(rates[10_000]).value:,.0f}/s",
+            quantile([run.rate / flat for run, flat in zip(shared, rates[10_000], strict=True)]),
+            goal=RATE,
+        ),
+        Line(
+            f"claim p99 with 10,000 queued of {MANY} owners ÷ of one",
+            f"{1000 * _p99(shared).value:.1f} ms",
+            f"{1000 * p99[10_000].value:.1f} ms",
+            _p99(shared).over(p99[10_000]),
             goal=CLAIM,
         ),
         *(Line(f"   rate with {depth:,} queued", "", "", quantile(each), "/s") for depth, each in rates.items()),

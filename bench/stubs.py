@@ -5,7 +5,7 @@ What they do is said by the environment of their process:
     STUB_ENGINE_SECONDS   how long the engine `stub` is at a recording (0: not at all)
     STUB_ENGINE_AT_ONCE   how many recordings it hears at once; left out: as many as it is given
     STUB_DECODE_SECONDS   put a decoder in the place of ffmpeg that takes so long; left out: ffmpeg
-    STUB_CLAIMS           file to which the seconds of every claim are added, a line each
+    STUB_CLAIMS           file to which the seconds of every choice of a job with its claim are added, a line each
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import io
 import os
 import wave
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any, Self
@@ -34,6 +35,9 @@ DECODE_SECONDS, CLAIMS = "STUB_DECODE_SECONDS", "STUB_CLAIMS"
 
 UNLIMITED = 1_000_000
 
+CHOOSING: ContextVar[float] = ContextVar("choosing", default=0.0)
+"""Seconds that the choice took which a claim follows."""
+
 
 class Stubs:
     """The engine source."""
@@ -46,6 +50,7 @@ class Stubs:
             replace(decode, _decoder(float(seconds)))
         if file := os.environ.get(CLAIMS):
             replace(attempts.claim, _timed(attempts.claim, Path(file)))
+            replace(attempts.next_due, _remembered(attempts.next_due))
 
     async def engines(self) -> Sequence[Engine]:
         return [self._engine]
@@ -119,7 +124,17 @@ def _timed(claim: Callable[..., Awaitable[Any]], file: Path) -> Callable[..., Aw
     async def timed(*args: Any, **kwargs: Any) -> Any:
         began = perf_counter()
         attempt = await claim(*args, **kwargs)
-        target.write(f"{perf_counter() - began}\n")
+        target.write(f"{perf_counter() - began + CHOOSING.get()}\n")
         return attempt
 
     return timed
+
+
+def _remembered(choose: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def remembered(*args: Any, **kwargs: Any) -> Any:
+        began = perf_counter()
+        found = await choose(*args, **kwargs)
+        CHOOSING.set(perf_counter() - began)
+        return found
+
+    return remembered

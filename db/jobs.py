@@ -126,12 +126,13 @@ async def claim(session: AsyncSession, job_id: UUID, *, worker: str, lease: time
 class Queued(NamedTuple):
     """A queued job, as far as it matters before the claim."""
 
+    job_id: UUID
     engine_params: dict[str, Any]
     crash_count: int
     is_to_be_fetched: bool
 
 
-WAITING = select(Job.engine_params, Job.crash_count, Job.source_key.is_(None)).where(
+WAITING = select(Job.id, Job.engine_params, Job.crash_count, Job.source_key.is_(None)).where(
     OF_JOB, Job.state == JobState.QUEUED
 )
 

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from domain.access import LOCAL_OWNER
+from domain.lanes import Lane
 from domain.lifecycle import MOVES, TERMINAL, JobState
 
 NOW = text("now()")
@@ -63,7 +64,14 @@ class Job(Base):
         CheckConstraint(
             f"state IN ({', '.join(repr(str(state)) for state in JobState)})", name="transcript_jobs_state"
         ),
+        CheckConstraint(f"lane IN ({', '.join(repr(str(lane)) for lane in Lane)})", name="transcript_jobs_lane"),
         Index("transcript_jobs_waiting", "run_at", "id", postgresql_where=text("state = 'queued'")),
+        Index(
+            "transcript_jobs_in_line",
+            *("lane", "owner", "engine", text("(source_key IS NULL)"), "run_at", "id"),
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index("transcript_jobs_turns", "lane", "owner", "started_at", postgresql_where=text("started_at IS NOT NULL")),
         Index("transcript_jobs_working", "lease_until", postgresql_where=text("state = 'processing'")),
         Index("transcript_jobs_pending", "created_at", postgresql_where=text("state = 'pending'")),
         Index("transcript_jobs_children", "parent_job_id", postgresql_where=text("parent_job_id IS NOT NULL")),
@@ -102,6 +110,7 @@ class Job(Base):
     profile_id: Mapped[UUID | None]
     """The owner's profile that it is counted under."""
 
+    lane: Mapped[Lane] = mapped_column(Text(), server_default=Lane.NORMAL)
     state: Mapped[JobState] = mapped_column(Text(), server_default=JobState.QUEUED)
     seq: Mapped[int] = mapped_column(server_default="1")
     """Number of the last durable event: one for every change of state."""

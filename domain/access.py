@@ -17,6 +17,8 @@ class Scope(StrEnum):
 
     READ = "jobs:read"
     WRITE = "jobs:write"
+    INTERACTIVE = "jobs:interactive"
+    """Jobs that go before everybody's others (`domain.lanes`). People have it; a key has it where it was given."""
     SETTINGS = "settings"
     """Contexts and webhooks."""
     ACCOUNT = "account"

@@ -118,8 +118,10 @@ class QuotaExceeded(TooMuch):
 class MissingScope(Forbidden):
     code = "missing_scope"
 
-    def __init__(self, scope: str) -> None:
-        super().__init__(f"this takes the scope {scope!r}, which you or your key do not have")
+    def __init__(self, scope: str, *, instead: str | None = None) -> None:
+        """`instead`: what can be done without it."""
+        said = f"this takes the scope {scope!r}, which you or your key do not have"
+        super().__init__(f"{said}; {instead}" if instead else said)
 
 
 class RegistrationClosed(Forbidden):

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import job_events, jobs, usage
+from db import job_events, jobs, lanes, usage
+from db.lanes import Room
 from db.tables import Job
 from domain.errors import DatabaseUnavailable, EscribaError
 from domain.events import Event
@@ -77,24 +78,38 @@ class Standing(StrEnum):
 class Waiting:
     """A queued job, as it is seen before the claim."""
 
+    job_id: UUID
     options: JobOptions
     suspect: bool
     """Whether it has cost so many workers their lives that it must be tried alone."""
     is_to_be_fetched: bool
     """Whether its recording has yet to come from where its owner says it is."""
 
+    @classmethod
+    def of(cls, found: jobs.Queued) -> Self:
+        return cls(
+            found.job_id,
+            JobOptions.model_validate(found.engine_params),
+            suspect=found.crash_count >= QUARANTINE_AFTER,
+            is_to_be_fetched=found.is_to_be_fetched,
+        )
+
+
+async def next_due(platform: Platform, room: Room) -> Waiting | None:
+    """The job that goes next, of those that there is room for: by lanes, and within a lane by turns of its owners.
+
+    Another worker may choose the same one. Its claim then answers None, and whoever asks again is told of the next.
+    """
+    async with platform.sessions.directly() as connection:
+        found = await lanes.next_due(connection, room)
+    return None if found is None else Waiting.of(found)
+
 
 async def look(platform: Platform, job_id: UUID) -> Waiting | None:
     """A queued job, or None where there is nothing to claim."""
     async with platform.sessions.directly() as connection:
         found = await jobs.waiting(connection, job_id)
-    if found is None:
-        return None
-    return Waiting(
-        JobOptions.model_validate(found.engine_params),
-        suspect=found.crash_count >= QUARANTINE_AFTER,
-        is_to_be_fetched=found.is_to_be_fetched,
-    )
+    return None if found is None else Waiting.of(found)
 
 
 async def claim(platform: Platform, job_id: UUID, *, worker: str) -> Attempt | None:

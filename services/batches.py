@@ -11,6 +11,7 @@ from db.tables import Job, Transcript
 from domain.access import Caller
 from domain.errors import EscribaError
 from domain.intake_errors import BatchNotFound, BatchRefused
+from domain.lanes import Lane
 from domain.lifecycle import JobState
 from services import once, submission, usage
 from services.platform import Platform
@@ -42,7 +43,7 @@ class Batch:
 async def submit(
     platform: Platform, caller: Caller, session_id: UUID, items: Sequence[Item], *, key: once.Key | None = None
 ) -> Batch:
-    """Queue all of the items, or none of them.
+    """Queue all of the items, or none of them; those that name no lane in `bulk`.
 
     With a key that was answered before, the answer of then. A crash behind the commit leaves jobs that the sweeper
     rings for. Raises BatchRefused with what is wrong with which of them, QuotaExceeded, IdempotencyKeyReused.
@@ -67,6 +68,7 @@ async def submit(
                         profile_id=caller.profile_id,
                         delete_after_seconds=item.submission.delete_after_seconds,
                         max_retries=platform.settings.workers.max_retries,
+                        lane=item.submission.lane or Lane.BULK,
                     )
                 )
             receipts = [Receipt.of(job, approval) for job, approval in zip(jobs, approved, strict=True)]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import queue_view
+from db import lanes, queue_view
 from db.engine_reports import count_workers, real_time_factors
 from db.queue_view import Tally
 from db.session import EVERYBODY
@@ -64,17 +64,16 @@ async def outlook(platform: Platform, caller: Caller, job_id: UUID) -> Outlook:
     reports = await engine_reports.known(platform)
     engine = _who_hears(reports, JobOptions.model_validate(job.engine_params))
     length = job.audio_seconds or await _length(platform, job)
+    names = [] if engine is None else [engine.engine, *([AUTO] if _is_best(reports, engine) else [])]
     async with platform.sessions.begin(owner=EVERYBODY) as session:
-        position = await queue_view.position(session, job)
+        ahead = await lanes.ahead(session, job.id, names) if job.state == JobState.QUEUED else None
+        position = 0 if ahead is None else ahead.jobs + 1
         if engine is None:
             return Outlook(position, None, None)
         factor = (await real_time_factors(session, [engine.engine])).get(engine.engine)
         if factor is None or length is None:
             return Outlook(position, None, None)
-        if job.state == JobState.PROCESSING:
-            wait: float | None = 0.0
-        else:
-            wait = await _wait(platform, session, job, engine, factor, shared_with_auto=_is_best(reports, engine))
+        wait = 0.0 if ahead is None else await _wait(platform, session, ahead, engine, names, factor)
     remaining = None if wait is None else wait + factor * max(0.0, length - (job.audio_done or 0.0))
     return Outlook(position, factor * length, remaining)
 
@@ -96,11 +95,10 @@ def _is_best(reports: Mapping[str, EngineReport], engine: EngineReport) -> bool:
 async def _wait(
     platform: Platform,
     session: AsyncSession,
-    job: Job,
+    ahead: lanes.Ahead,
     engine: EngineReport,
+    names: list[str],
     factor: float,
-    *,
-    shared_with_auto: bool,
 ) -> float | None:
     """Seconds until a queued job is begun; None where that cannot be told, as nobody is there to begin it.
 
@@ -111,10 +109,9 @@ async def _wait(
     workers = await count_workers(session)
     if not engine.available or not workers:
         return None
-    names = [engine.engine, AUTO] if shared_with_auto else [engine.engine]
-    before = await queue_view.ahead(session, job, names)
+    audio_in_hand, unknown_in_hand = await queue_view.in_hand(session, names)
     usual = await queue_view.usual_length(session, engine.engine) or 0.0
-    audio = before.audio_seconds + before.of_unknown_length * usual
+    audio = ahead.audio_seconds + audio_in_hand + (ahead.of_unknown_length + unknown_in_hand) * usual
     at_once = _capacity(platform, workers) if engine.memory is None else 1
     return factor * audio / at_once
 

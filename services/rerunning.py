@@ -53,6 +53,7 @@ async def rerun(
         _options(asked, found.engine, wish),
         session_id=found.session_id,
         delete_after_seconds=wish.delete_after_seconds or parent.delete_after_seconds,
+        lane=parent.lane if submission.may_take(caller, parent.lane) else None,
     )
     await submission.check(platform, caller, wanted)
     kept = await submission.keep_copy(platform, caller, parent.source_key)

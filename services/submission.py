@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import job_events, jobs, recording_urls
 from db.tables import Job, Transcript
-from domain.access import Caller
+from domain.access import Caller, Scope
+from domain.account_errors import MissingScope
 from domain.capabilities import AUTO
 from domain.errors import (
     AudioDeleted,
@@ -22,6 +23,7 @@ from domain.errors import (
     Invalid,
     ObjectNotFound,
 )
+from domain.lanes import Lane
 from domain.lifecycle import JobOptions, JobState
 from messaging import audio_url
 from services import contexts, ending, engine_reports, once, usage
@@ -47,14 +49,18 @@ class Submission:
     """Whether the job may wait for an engine that is not there now."""
     max_retries: int | None = None
     """Tries after a transient failure; as the settings have it where None."""
+    lane: Lane | None = None
+    """None: nothing was said."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """What makes two of them the same."""
+        said = {} if self.lane is None else {"lane": self.lane}
         return {
             "options": self.options.model_dump(mode="json"),
             "session_id": self.session_id,
             "delete_after": self.delete_after_seconds,
+            **said,
         }
 
 
@@ -134,8 +140,10 @@ async def check(platform: Platform, caller: Caller, submission: Submission, *, b
     """Refuse what could never run, before a byte of the recording need be read.
 
     `besides` is the job that this is asked for, where there is one already.
-    Raises Invalid and its kin, QuotaExceeded, EngineUnavailable where the caller will not wait.
+    Raises MissingScope, Invalid and its kin, QuotaExceeded, EngineUnavailable where the caller will not wait.
     """
+    if submission.lane is not None and not may_take(caller, submission.lane):
+        raise MissingScope(Scope.INTERACTIVE, instead="leave lane out, or say normal or bulk")
     language = submission.options.language
     if language is not None and not LANGUAGE.fullmatch(language):
         raise Invalid("a language is a BCP 47 tag such as en, en-US or pt-BR", field="language")
@@ -146,6 +154,10 @@ async def check(platform: Platform, caller: Caller, submission: Submission, *, b
     if checked.waits_for and not submission.wait:
         raise EngineUnavailable(f"{checked.waits_for}; send wait=true to queue the job until it is")
     return Approved(submission, checked.options, checked.waits_for)
+
+
+def may_take(caller: Caller, lane: Lane) -> bool:
+    return lane != Lane.INTERACTIVE or Scope.INTERACTIVE in caller.scopes
 
 
 def _refuse_contradictions(options: JobOptions) -> None:
@@ -253,6 +265,7 @@ async def submit(
                 profile_id=caller.profile_id,
                 delete_after_seconds=submission.delete_after_seconds,
                 max_retries=_max_retries(platform, submission),
+                lane=submission.lane or Lane.NORMAL,
             )
             receipt = Receipt.of(recorded, approved)
             if key is not None:

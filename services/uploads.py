@@ -14,6 +14,7 @@ from db import job_events, jobs, uploads
 from db.tables import Job, Transcript
 from domain.access import Caller
 from domain.errors import JobNotFound
+from domain.lanes import Lane
 from domain.lifecycle import JobOptions, JobState
 from domain.recording_errors import NotPending, UploadUnfinished
 from services import ending, once, reading, submission, usage
@@ -91,6 +92,7 @@ async def expect(
             profile_id=caller.profile_id,
             delete_after_seconds=wanted.delete_after_seconds,
             max_retries=platform.settings.workers.max_retries,
+            lane=wanted.lane or Lane.NORMAL,
         )
         if also is not None:
             await also(session, job)
@@ -172,9 +174,10 @@ async def _finalise(
 
 def _wanted(approved: Approved) -> dict[str, Any]:
     """By the columns of a job's row."""
-    options, lasts = approved.options, approved.submission.delete_after_seconds
+    options, submission = approved.options, approved.submission
     wanted = {"engine": options.engine, "engine_params": _as_row(options), "message": approved.waits_for}
-    return wanted if lasts is None else {**wanted, "delete_after_seconds": lasts}
+    said = {"delete_after_seconds": submission.delete_after_seconds, "lane": submission.lane}
+    return {**wanted, **{name: value for name, value in said.items() if value is not None}}
 
 
 async def expire(platform: Platform) -> int:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from domain.transcript import Transcript
 from engines.choice import NoEngine
 from engines.registry import Choice, Registry
 from services import attempts, engine_reports, fetching, stages
-from services.attempts import Attempt, Pinned, Standing
+from services.attempts import Attempt, Pinned, Standing, Waiting
 from services.platform import Platform
 from workers.hearing import Cast, Recording, fetch, hear, lacks_speakers, prepare
 from workers.insistence import insist
@@ -63,6 +64,17 @@ Elsewhere = Callable[[UUID], Awaitable[None]]
 """Makes an attempt in another process."""
 
 
+class Tried(Enum):
+    """What became of a try to begin an attempt."""
+
+    BEGUN = auto()
+    """And it has ended; how, the row says."""
+    NOT_HAD = auto()
+    """Somebody was first, or the job cannot be begun now."""
+    NO_ENGINE = auto()
+    """What the job asks for has no engine here now."""
+
+
 async def run_attempt(
     platform: Platform,
     registry: Registry,
@@ -78,37 +90,51 @@ async def run_attempt(
     fetched waits in the queue while there is no room in `fetches`.
     """
     waiting = await attempts.look(platform, job_id)
-    if waiting is None:
-        return
+    if waiting is not None:
+        await attempt_at(platform, registry, waiting, worker=worker, elsewhere=elsewhere, fetches=fetches)
+
+
+async def attempt_at(
+    platform: Platform,
+    registry: Registry,
+    waiting: Waiting,
+    *,
+    worker: str,
+    elsewhere: Elsewhere | None = None,
+    fetches: asyncio.Semaphore | None = None,
+) -> Tried:
+    """`run_attempt` at a job that has been looked at. Its place is taken before anything is waited for."""
+    job_id = waiting.job_id
     if waiting.suspect and elsewhere is not None:
         await elsewhere(job_id)
-        return
+        return Tried.BEGUN
     with ExitStack() as place:
         if waiting.is_to_be_fetched and fetches is not None:
             if fetches.locked():
                 await attempts.postpone(platform, job_id, reason="waiting to be fetched, as other recordings are")
-                return
+                return Tried.NOT_HAD
             await fetches.acquire()  # at once: nobody has come in between
             place.callback(fetches.release)
-        await _attempt(platform, registry, job_id, waiting.options, worker, place)
+        return await _attempt(platform, registry, job_id, waiting.options, worker, place)
 
 
 async def _attempt(
     platform: Platform, registry: Registry, job_id: UUID, options: JobOptions, worker: str, place: ExitStack
-) -> None:
+) -> Tried:
     """`place` is closed once the recording has been fetched, or need not be."""
     choice = await registry.choose(options)
     if isinstance(choice, NoEngine):
         await _do_without(platform, job_id, options, choice)
-        return
+        return Tried.NO_ENGINE
     attempt = await attempts.claim(platform, job_id, worker=worker)
     if attempt is None:
-        return
+        return Tried.NOT_HAD
     with (
         telemetry.bind(job_id=str(job_id), fence=attempt.fence),
         attempted(attempt, choice.engine.name) as ending,
     ):
         await _settle(platform, attempt, _work(platform, registry, choice, attempt, worker, place), ending)
+    return Tried.BEGUN
 
 
 async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, missing: NoEngine) -> None:

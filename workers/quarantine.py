@@ -29,6 +29,10 @@ class Quarantine:
         self._platform, self._cells = platform, cells
         self._free = asyncio.Semaphore(AT_ONCE)
 
+    @property
+    def is_full(self) -> bool:
+        return self._free.locked()
+
     async def attempt(self, job_id: UUID) -> None:
         """Have one attempt made, and wait for its end. Cancelling gives the job back.
 

@@ -1,5 +1,6 @@
 """A request for a transcript as OpenAI's clients word it, read into a job and into how its answer is to look."""
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -131,12 +132,7 @@ class OpenAIForm(AnyEngineForm):
             "enable_diarization": True if self.tells_speakers else diarizes,
             "warnings": tuple(notice.model_dump() for notice in self._warnings()),
         }
-        return Submission(
-            options=JobOptions.model_validate({**dict(options), **changed}),
-            session_id=submission.session_id,
-            delete_after_seconds=submission.delete_after_seconds,
-            wait=self.wait,
-        )
+        return replace(submission, options=JobOptions.model_validate({**dict(options), **changed}))
 
     def engine_options(self) -> dict[str, Any]:
         options = super().engine_options()

@@ -17,6 +17,7 @@ from api.intake import Intake
 from api.uploads import Form
 from domain.capabilities import AUTO
 from domain.errors import Invalid, UnsupportedOption
+from domain.lanes import Lane
 from services import engine_reports, once, submission
 from services.submission import Approved, Kept, Receipt, Submission
 
@@ -87,7 +88,12 @@ class OpenAIIntake(Intake):
         name, diarizes = asked.diarization
         if diarizes is False and settled.enable_diarization:
             raise Invalid("this model tells speakers apart: take another", field=name)
-        return replace(wanted, options=settled)
+        return replace(wanted, options=settled, lane=wanted.lane or self._lane)
+
+    @property
+    def _lane(self) -> Lane:
+        """Somebody waits for the answer with their connection open."""
+        return Lane.INTERACTIVE if submission.may_take(self._caller, Lane.INTERACTIVE) else Lane.NORMAL
 
     async def _submit_once(self, asked: OpenAIForm, kept: Kept, form: Form, approved: Approved | None) -> Receipt:
         # Not what becomes of the words: engines may have come and gone since the first try.

@@ -1,6 +1,7 @@
 """A submission as the socket dialect words it: a model is named, and the engine is whichever has it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -54,12 +55,7 @@ class SocketIntake(Intake):
             setting="DEFAULT_MODEL",
             offline=settings.engines.offline,
         )
-        return Submission(
-            options=options,
-            session_id=submission.session_id,
-            delete_after_seconds=submission.delete_after_seconds,
-            wait=submission.wait,
-        )
+        return replace(submission, options=options)
 
 
 SocketIntakeDep = Annotated[SocketIntake, Depends()]

@@ -40,7 +40,7 @@ CHECKS = (
 )
 
 
-ALL_SCOPES = ("jobs:read", "jobs:write", "settings", "admin")
+ALL_SCOPES = ("jobs:read", "jobs:write", "jobs:interactive", "settings", "admin")
 CHANGES_USERS = "/users/{user_id}"
 OF_PEOPLE = ("--include-path-regex", "^/users", "--exclude-path", CHANGES_USERS)
 """What no key may do; without what would find out who sends all this, and disable them."""

@@ -14,7 +14,7 @@ from services.platform import Platform
 from services.queueing import Outlook
 from tests.support.audio import tone
 from tests.support.endpoints import run_sql
-from tests.support.jobs import ME, force, in_state, make_job
+from tests.support.jobs import ME, force, in_state, make_job, nobody_waits
 
 HOSTED = EngineReport(engine="hosted", available=True, quality=50, memory=())
 """One recording after another."""
@@ -27,7 +27,7 @@ ADMIN = Caller("operator", PERSONAL | {Scope.ADMIN})
 @pytest.fixture(autouse=True)
 async def nothing_before(platform: Platform) -> AsyncIterator[None]:
     """No job waits, no engine has done anything, and there is one worker."""
-    await force(platform, "UPDATE transcript_jobs SET state = 'cancelled' WHERE state IN ('queued', 'processing')")
+    await nobody_waits(platform)
     await run_sql(platform, "UPDATE transcripts SET engine_seconds = NULL")
     await engine_reports.record(platform, worker="w", reports=[HOSTED, REMOTE])
     yield

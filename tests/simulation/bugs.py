@@ -107,7 +107,7 @@ BUGS: tuple[Patch, ...] = (
     ),
     Patch(
         "no-quarantine",
-        "workers.pipeline:run_attempt",
+        "workers.pipeline:attempt_at",
         "if waiting.suspect and elsewhere is not None:",
         "if False:",
         "a job that kills its workers takes the same jobs along three times",

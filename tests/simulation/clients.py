@@ -10,6 +10,7 @@ from uuid import UUID
 from domain.access import LOCAL_OWNER, Caller
 from domain.errors import AlreadyFinished, JobNotFound, Unavailable
 from domain.events import Cursor, Event
+from domain.lanes import Lane
 from domain.lifecycle import TERMINAL, JobOptions
 from services import ending, following, submission, uploads
 from services.once import Key
@@ -18,7 +19,7 @@ from tests.simulation.climate import Recording
 from tests.simulation.works import Door
 from tests.simulation.world import ConnectionLost, World
 
-ME = Caller(LOCAL_OWNER)
+OWNERS = (Caller(LOCAL_OWNER), Caller("another"))
 PATIENCE_SECONDS = 8.0
 CUT_CHANCE = 0.05
 """Of the events, how many are the last on their connection; half of these never arrive."""
@@ -75,6 +76,7 @@ class Listener:
 class Client:
     def __init__(self, world: World, doors: list[Door], recording: Recording) -> None:
         self._world, self._doors, self.recording = world, doors, recording
+        self._me = OWNERS[recording.number % len(OWNERS)]
         self.receipts: list[Receipt] = []
         self.listeners: list[Listener] = []
         self.cancelled_at: float | None = None
@@ -112,14 +114,14 @@ class Client:
             return
 
     async def _submit_at(self) -> Receipt:
-        kept = await submission.keep(self._world.platform, ME, self._body())
-        wanted = submission.Submission(JobOptions(engine="scripted"))
+        kept = await submission.keep(self._world.platform, self._me, self._body())
         platform, number = self._world.platform, self.recording.number
+        wanted = submission.Submission(JobOptions(engine="scripted"), lane=list(Lane)[number % len(Lane)])
         key = Key.parse(f"key-{number}")
         if number % UPLOADED_FIRST:
-            return await submission.submit(platform, ME, wanted, kept, filename="a.wav", key=key)
-        uploaded = await uploads.receive(platform, ME, kept, filename="a.wav", key=key)
-        return await uploads.run(platform, ME, uploaded.job_id, wanted, key=Key.parse(f"run-{number}"))
+            return await submission.submit(platform, self._me, wanted, kept, filename="a.wav", key=key)
+        uploaded = await uploads.receive(platform, self._me, kept, filename="a.wav", key=key)
+        return await uploads.run(platform, self._me, uploaded.job_id, wanted, key=Key.parse(f"run-{number}"))
 
     async def _body(self) -> AsyncIterator[bytes]:
         yield self.recording.content
@@ -138,7 +140,7 @@ class Client:
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     door = self._world.rng.choice(self._doors)
-                    await self._world.ask(door.process, partial(ending.cancel, self._world.platform, ME, job_id))
+                    await self._world.ask(door.process, partial(ending.cancel, self._world.platform, self._me, job_id))
             except AGAIN:
                 await asyncio.sleep(0.5)
                 continue
@@ -154,7 +156,7 @@ class Client:
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     door = self._world.rng.choice(self._doors)
-                    await self._world.ask(door.process, partial(ending.erase, self._world.platform, ME, job_id))
+                    await self._world.ask(door.process, partial(ending.erase, self._world.platform, self._me, job_id))
             except AGAIN:
                 await asyncio.sleep(0.5)
                 continue
@@ -179,7 +181,7 @@ class Client:
 
     async def _listen_at(self, door: Door, job_id: UUID, listener: Listener) -> None:
         world = self._world
-        stream = await following.open_stream(world.platform, door.hub, ME, job_id, listener.cursor)
+        stream = await following.open_stream(world.platform, door.hub, self._me, job_id, listener.cursor)
         if stream is None:
             row = world.database.job(job_id)
             if row is None or row.state in TERMINAL:

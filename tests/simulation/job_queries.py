@@ -67,7 +67,7 @@ class Jobs:
         row = session.job(job_id)
         if row is None or row.state != JobState.QUEUED:
             return None
-        return Queued(dict(row.engine_params), row.crash_count, row.source_key is None)
+        return Queued(job_id, dict(row.engine_params), row.crash_count, row.source_key is None)
 
     @staticmethod
     async def is_held(session: Transaction, job_id: UUID, fence: int) -> bool:

@@ -13,13 +13,27 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-from db import duties, engine_reports, erasures, history, idempotency, jobs, sendings, sweeps, uploads, usage, videos
+from db import (
+    duties,
+    engine_reports,
+    erasures,
+    history,
+    idempotency,
+    jobs,
+    lanes,
+    sendings,
+    sweeps,
+    uploads,
+    usage,
+    videos,
+)
 from db.sweeps import Due
 from domain.capabilities import EngineReport
 from domain.events import Event
 from domain.lifecycle import ENDED, MAX_CRASHES, TERMINAL, JobState
 from tests.simulation.database import Transaction
 from tests.simulation.job_queries import Jobs
+from tests.simulation.lane_queries import Lanes
 from tests.simulation.rows import DutyRow, JobRow, KeyRow
 
 
@@ -303,6 +317,7 @@ class EngineReports:
 
 PLACES: dict[ModuleType, type] = {
     jobs: Jobs,
+    lanes: Lanes,
     uploads: Uploads,
     videos: Videos,
     sendings: Sendings,

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.access import LOCAL_OWNER
+from domain.lanes import Lane
 from domain.lifecycle import MAX_RETRIES, JobState
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -28,6 +29,7 @@ class JobRow:
     parent_job_id: UUID | None = None
     owner: str = LOCAL_OWNER
     profile_id: UUID | None = None
+    lane: Lane = Lane.NORMAL
     state: JobState = JobState.QUEUED
     seq: int = 1
     fence: int = 0

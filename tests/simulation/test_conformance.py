@@ -2,9 +2,10 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,13 +14,16 @@ import pytest
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import erasures, history, jobs, sweeps, uploads
+from db import erasures, history, jobs, lanes, sweeps, uploads
+from db.lanes import Room
 from db.tables import Job, JobEvent, Transcript
+from domain.lanes import Lane
 from domain.lifecycle import MAX_CRASHES, MOVES, WORKER_CRASHED, JobState
 from services.platform import Platform
 from tests.simulation.database import Database, Transaction
 from tests.simulation.decide import TRANSITIONS
 from tests.simulation.job_queries import Jobs
+from tests.simulation.lane_queries import Lanes
 from tests.simulation.queries import PLACES, Erasures, History, Sweeps, Uploads, functions_of
 from tests.simulation.rows import JobRow, TranscriptRow
 
@@ -28,8 +32,8 @@ ERROR = {"code": "test", "message": "a test asked for it"}
 SESSION = UUID("5e551011-0000-4000-8000-000000000000")
 SEGMENTS = [(1, {"start": 0, "end": 1, "text": "one"}), (2, {"start": 1, "end": 2, "text": "two"})]
 
-REAL = SimpleNamespace(jobs=jobs, uploads=uploads, erasures=erasures, sweeps=sweeps, history=history)
-SIMULATED = SimpleNamespace(jobs=Jobs, uploads=Uploads, erasures=Erasures, sweeps=Sweeps, history=History)
+REAL = SimpleNamespace(jobs=jobs, lanes=lanes, uploads=uploads, erasures=erasures, sweeps=sweeps, history=history)
+SIMULATED = SimpleNamespace(jobs=Jobs, lanes=Lanes, uploads=Uploads, erasures=Erasures, sweeps=Sweeps, history=History)
 
 Call = Callable[[Any, Any, UUID, int], Awaitable[Any]]
 
@@ -164,10 +168,16 @@ class Twins:
         self.simulated = Transaction(database, alone=False)
 
     @classmethod
-    async def bear(cls, session: AsyncSession, *, only: int | None = None) -> "Twins":
+    async def bear(
+        cls,
+        session: AsyncSession,
+        *,
+        only: int | None = None,
+        made: Callable[[datetime], Iterable[JobRow]] = cases,
+    ) -> "Twins":
         now = await session.scalar(select(func.now()))
         assert now is not None
-        rows = list(cases(now)) if only is None else [next(itertools.islice(cases(now), only, None))]
+        rows = list(made(now)) if only is None else [next(itertools.islice(cases(now), only, None))]
         await session.execute(insert(Transcript), [values_of(transcript_of(row)) for row in rows])
         await session.execute(insert(Job), [values_of(row) for row in rows])
         return cls(session, now, rows)
@@ -262,6 +272,64 @@ async def test_a_sweeper_sees_in_every_job_by_itself_what_postgresql_sees_in_it(
             await savepoint.rollback()
         await session.rollback()
     assert set(seen) == set(sweeps.Due._fields), "every duty came up"
+
+
+def crowd(chance: Random) -> Callable[[datetime], Iterable[JobRow]]:
+    """Jobs of some owners in all lanes, waiting and in hand, of which some cannot be begun."""
+
+    def job(now: datetime) -> JobRow:
+        def ago(seconds: float) -> datetime:
+            return now - timedelta(seconds=seconds)
+
+        state = chance.choice((JobState.QUEUED, JobState.QUEUED, JobState.QUEUED, JobState.PROCESSING, JobState.FAILED))
+        return JobRow(
+            id=UUID(int=chance.getrandbits(128)),
+            transcript_id=uuid4(),
+            owner=chance.choice(("ana", "ben", "eva")),
+            lane=chance.choice(list(Lane)),
+            engine=chance.choice(("auto", "sphinx")),
+            engine_params={"engine": "auto"},
+            source_key=chance.choice(("k", "k", None)),
+            state=state,
+            crash_count=chance.choice((0, 0, 0, MAX_CRASHES - 1, MAX_CRASHES)),
+            cancel_requested_at=chance.choice((None, None, None, now)),
+            run_at=ago(chance.choice((-9, 1, 2, 3, 4))),
+            started_at=chance.choice((None, ago(chance.choice((1, 2, 3))))),
+            lease_until=now if state == JobState.PROCESSING else None,
+            dispatched_at=now,
+            created_at=now,
+            updated_at=now,
+        )
+
+    return lambda now: [job(now) for _ in range(40)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_what_goes_next_is_what_postgresql_chooses(platform: Platform, seed: int) -> None:
+    chance, chosen = Random(seed), 0
+    async with platform.sessions.begin() as session:
+        twins = await Twins.bear(session, made=crowd(chance))
+        in_hand: set[UUID] = set()
+        while True:
+            room = Room(
+                in_hand=in_hand,
+                tried={row.id for row in twins.rows if chance.random() < 0.1},
+                fetches=chance.random() < 0.7,
+                suspects=chance.random() < 0.7,
+                without=chance.choice(([], [], ["sphinx"])),
+                favoured=chance.choice((None, None, *Lane)),
+            )
+            real, simulated = await twins.both(lambda db, s, room=room: db.lanes.next_due(s, room))  # type: ignore[misc]
+            assert real == simulated, room
+            if real is None:
+                break
+            chosen += 1
+            if chance.random() < 0.4:
+                in_hand.add(real.job_id)
+            else:
+                await twins.both(lambda db, s, found=real: CALLS["claim"](db, s, found.job_id, 0))  # type: ignore[misc]
+        await session.rollback()
+    assert chosen
 
 
 async def test_an_owner_sees_of_a_job_what_postgresql_shows(platform: Platform) -> None:

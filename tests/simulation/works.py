@@ -134,6 +134,10 @@ class Cell:
         self._platform = platform
         self._free = asyncio.Semaphore(AT_ONCE)
 
+    @property
+    def is_full(self) -> bool:
+        return self._free.locked()
+
     async def attempt(self, job_id: UUID) -> None:
         world = here()
         if self._free.locked():

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from domain.access import Caller
 from domain.errors import NoAudio
+from domain.lanes import Lane
 from domain.lifecycle import JobOptions, JobState
 from domain.transcript import Transcript
 from services import attempts, ending, submission, uploads
@@ -22,9 +23,16 @@ async def body(content: bytes = b"RIFF") -> AsyncIterator[bytes]:
     yield content
 
 
-async def make_job(platform: Platform, *, engine: str = "auto", owner: Caller = ME, content: bytes = b"RIFF") -> UUID:
+async def make_job(
+    platform: Platform,
+    *,
+    engine: str = "auto",
+    owner: Caller = ME,
+    content: bytes = b"RIFF",
+    lane: Lane | None = None,
+) -> UUID:
     kept = await submission.keep(platform, owner, body(content))
-    wanted = submission.Submission(JobOptions(engine=engine))
+    wanted = submission.Submission(JobOptions(engine=engine), lane=lane)
     return (await submission.submit(platform, owner, wanted, kept, filename="a.wav")).job_id
 
 
@@ -32,6 +40,11 @@ async def waiting(platform: Platform, *, owner: Caller = ME, content: bytes = b"
     """A job whose recording waits to be run."""
     kept = await submission.keep(platform, owner, body(content))
     return (await uploads.receive(platform, owner, kept, filename="a.wav")).job_id
+
+
+async def nobody_waits(platform: Platform) -> None:
+    """What tests before have left in the queue, or in hand, is over."""
+    await force(platform, "UPDATE transcript_jobs SET state = 'cancelled' WHERE state IN ('queued', 'processing')")
 
 
 async def aged(platform: Platform, job_id: UUID, by: str) -> None:
