@@ -2,11 +2,14 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from cli import embedded
+from cli.embedded import Embedded
 from tests.support.stand_in_platform import StandInPlatform, write_stand_ins
 
 
@@ -47,3 +50,14 @@ def outside() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+Prepare = Callable[[dict[str, str]], AbstractContextManager[Embedded]]
+
+
+@pytest.fixture
+def prepare(home: Path, outside: Path) -> Prepare:
+    """`prepare(environ)`, for `home`, on any free port where none is given."""
+    return lambda environ: embedded.prepare(
+        home, {"API_PORT": "0"} | environ, outside=outside, whisperx_python=home / "not-installed"
+    )
