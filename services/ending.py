@@ -88,7 +88,9 @@ async def purge(platform: Platform, job_id: UUID, owner: str) -> bool:
         return False
     await platform.events.forget(job_id)
     await drop_parts(platform, job_id, owner)  # also where they were joined: a crash may have left some
-    deleted = await delete_objects(platform, layout.job_prefix(owner, job_id))
+    prefix = layout.job_prefix(owner, job_id)
+    await platform.store.delete_unfinished(0, prefix=prefix)  # of processes that were killed as they wrote
+    deleted = await delete_objects(platform, prefix)
     async with platform.sessions.begin(owner=owner) as session:
         await erasures.note_erased(session, job_id, objects_deleted=deleted)
     return True

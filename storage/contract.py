@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.intake_errors import PartsMissing
+from storage import layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,8 @@ class Store(Protocol):
         """Every object whose key starts with `prefix`, in no promised order. Unfinished puts are not listed."""
         ...
 
-    async def delete_unfinished(self, older_than_seconds: float) -> int:
-        """Remove what puts and sendings that never ended have left behind; answers how many."""
+    async def delete_unfinished(self, older_than_seconds: float, *, prefix: str = layout.ROOT) -> int:
+        """Remove what puts and sendings that never ended have left below `prefix`, a folder; answers how many."""
         ...
 
     async def close(self) -> None: ...

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from domain.errors import BadSettings
-from storage import files, links, local_parts
+from storage import files, layout, links, local_parts
 from storage.contract import ListedObject, StoredObject
 from storage.files import FOLDER_MODE, UNFINISHED, Draft, Slice, disk_errors
 from storage.links import Link, PartLink
@@ -96,9 +96,9 @@ class LocalStore:
     def list(self, prefix: str) -> AsyncIterator[ListedObject]:
         return self._threads.each(self._listed(prefix))
 
-    async def delete_unfinished(self, older_than_seconds: float) -> int:
+    async def delete_unfinished(self, older_than_seconds: float, *, prefix: str = layout.ROOT) -> int:
         """The age is that of the last byte written, so a slow put is safe from a sweep."""
-        return await self._threads.call(self._delete_unfinished, time.time() - older_than_seconds)
+        return await self._threads.call(self._delete_unfinished, time.time() - older_than_seconds, prefix)
 
     async def close(self) -> None:
         await self._threads.close()
@@ -122,10 +122,10 @@ class LocalStore:
                     found = entry.stat()
                     yield ListedObject(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
-    def _delete_unfinished(self, written_before: float) -> int:
+    def _delete_unfinished(self, written_before: float, prefix: str) -> int:
         deleted = 0
         with disk_errors():
-            for entry in files.files_below(self._root):
+            for entry in files.files_below(self._path(prefix.rstrip("/"))):
                 with suppress(FileNotFoundError):
                     if entry.name.startswith(UNFINISHED) and entry.stat().st_mtime <= written_before:
                         files.delete(self._root, Path(entry.path))

@@ -126,7 +126,7 @@ class S3Store:
     def list(self, prefix: str) -> AsyncIterator[ListedObject]:
         return self._threads.each(self._listed(prefix))
 
-    async def delete_unfinished(self, older_than_seconds: float) -> int:
+    async def delete_unfinished(self, older_than_seconds: float, *, prefix: str = layout.ROOT) -> int:
         """The age is that of the put's beginning: a sweep ends puts that take longer than that.
 
         Of a bucket that others use too, only what lies below `layout.ROOT` is touched. A MinIO server lists no
@@ -134,7 +134,7 @@ class S3Store:
         """
         # S3 keeps whole seconds, and Swift rounds up: without the second, an upload of just now lies in the future.
         begun_before = datetime.now(UTC) - timedelta(seconds=older_than_seconds - 1)
-        return await self._threads.call(self._delete_unfinished, begun_before)
+        return await self._threads.call(self._delete_unfinished, begun_before, prefix)
 
     async def close(self) -> None:
         await self._threads.close()
@@ -145,10 +145,10 @@ class S3Store:
                 assert found.object_name is not None and found.size is not None and found.last_modified is not None
                 yield ListedObject(found.object_name, found.size, found.last_modified)
 
-    def _delete_unfinished(self, begun_before: datetime) -> int:
+    def _delete_unfinished(self, begun_before: datetime, prefix: str) -> int:
         deleted = 0
         with _server_errors():
-            for upload in _unfinished(self._client, self._bucket):
+            for upload in _unfinished(self._client, self._bucket, prefix):
                 assert upload.upload_id is not None
                 if upload.initiated_time is not None and upload.initiated_time <= begun_before:
                     self._client._abort_multipart_upload(self._bucket, upload.object_name, upload.upload_id)
@@ -363,9 +363,9 @@ def _drop(client: Minio, bucket: str, key: str, upload_id: str) -> None:
         client._abort_multipart_upload(bucket, key, upload_id)
 
 
-def _unfinished(client: Minio, bucket: str) -> Iterator[Upload]:
+def _unfinished(client: Minio, bucket: str, prefix: str) -> Iterator[Upload]:
     """Unfinished uploads, minio's own listing of which always sends an empty delimiter: Swift then groups them all."""
-    query: DictType = {"uploads": "", "prefix": layout.ROOT, "max-uploads": str(UPLOADS_PAGE), "encoding-type": "url"}
+    query: DictType = {"uploads": "", "prefix": prefix, "max-uploads": str(UPLOADS_PAGE), "encoding-type": "url"}
     while True:
         page = ListMultipartUploadsResult(client._execute("GET", bucket, query_params=query))
         yield from page.uploads

@@ -13,6 +13,8 @@ from domain.speakers import SpeakerEdits
 from services import attempts, ending, reading, retention, speakers, submission
 from services.platform import Platform
 from storage import layout
+from storage.local import LocalStore
+from tests.storage.dying_put import put_and_die
 from tests.support.jobs import ME, NOBODY_HEARD, body, force, in_state, row
 
 A_WEEK_HOURS = 168
@@ -136,3 +138,14 @@ async def test_what_a_person_said_of_the_speakers_goes_with_the_job(platform: Pl
     await ending.erase(platform, ME, job_id)
     assert await speakers.edits_of(platform, ME, job_id) == SpeakerEdits()
     assert await speakers.edits_of(platform, ME, other) == edits
+
+
+async def test_what_a_worker_was_writing_when_it_was_killed_goes_with_the_job(platform: Platform) -> None:
+    job_id, other_id = await completed(platform), await completed(platform)
+    assert isinstance(platform.store, LocalStore)
+    folder = platform.store._root
+    for each in (job_id, other_id):
+        await put_and_die(folder, layout.result("local", each, 7))
+    await ending.erase(platform, ME, job_id)
+    assert await platform.store.delete_unfinished(0) == 1
+    assert not list(folder.glob(f"**/{job_id}"))

@@ -77,7 +77,7 @@ class Objects:
         for key in [key for key in self.kept if key.startswith(prefix)]:
             yield ListedObject(key, len(self.kept.get(key, b"")), self._world.wall())
 
-    async def delete_unfinished(self, older_than_seconds: float) -> int:
+    async def delete_unfinished(self, older_than_seconds: float, *, prefix: str = "") -> int:
         return 0
 
     async def close(self) -> None: ...

@@ -223,7 +223,8 @@ class StoreContract(ABC):
             await self.leave_unfinished(store, layout.result("local", JOB, fence))
         assert await keys(store) == {SOURCE}
         assert await store.delete_unfinished(3600) == 0
-        assert await store.delete_unfinished(0) == 5
+        assert await store.delete_unfinished(0, prefix=layout.job_prefix("stranger", JOB)) == 0
+        assert await store.delete_unfinished(0, prefix=layout.job_prefix("local", JOB)) == 5
         assert await store.delete_unfinished(0) == 0
         assert await read(store, SOURCE) == b"whole"
 

@@ -12,6 +12,15 @@ from pathlib import Path
 
 from storage.local import LocalStore
 
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+async def put_and_die(root: Path, key: str, *moment: str) -> None:
+    """Run this program."""
+    script = [sys.executable, "-m", "tests.storage.dying_put", str(root), key, *moment]
+    process = await asyncio.create_subprocess_exec(*script, cwd=REPOSITORY)
+    assert await process.wait() == -signal.SIGKILL
+
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -36,4 +45,5 @@ async def main(root: str, key: str, *moment: str) -> None:
     await store.put(key, body(late=bool(moment)))
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -4,9 +4,7 @@ import asyncio
 import logging
 import os
 import resource
-import signal
 import stat
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -20,11 +18,11 @@ from storage.links import Link
 from storage.local import MEDIA_PATH, LocalStore
 from tests.storage.bodies import MIB, Stalled, in_chunks, keys, noise, read
 from tests.storage.contract_suite import JOB, PART, RESULT, SOURCE, StoreContract
+from tests.storage.dying_put import put_and_die
 
 NOBODY = 65_534
 
 SECRET = b"the secret of these tests"
-REPOSITORY = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -37,12 +35,6 @@ async def folder(root: Path) -> AsyncIterator[LocalStore]:
     store = LocalStore(root, link_secret=SECRET)
     yield store
     await store.close()
-
-
-async def put_and_die(root: Path, key: str, *moment: str) -> None:
-    script = [sys.executable, "-m", "tests.storage.dying_put", str(root), key, *moment]
-    process = await asyncio.create_subprocess_exec(*script, cwd=REPOSITORY)
-    assert await process.wait() == -signal.SIGKILL
 
 
 def files_in(root: Path) -> list[Path]:
