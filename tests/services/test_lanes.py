@@ -92,6 +92,7 @@ async def test_what_a_worker_has_chosen_counts_before_it_is_claimed(platform: Pl
     theirs = await make_job(platform, owner=BEN)
     assert await next_id(platform) == first
     assert await next_id(platform, Room(in_hand=[first])) == theirs
+    assert await next_id(platform, Room(in_hand=[first, theirs])) == second
     assert await next_id(platform, Room(tried=[first])) == second
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,6 +18,7 @@ from domain.lifecycle import QUARANTINE_AFTER, JobOptions
 from domain.transcript import Heard, Segment
 from engines.contract import Hearing
 from services import attempts, engine_reports, submission
+from services.attempts import Waiting
 from services.platform import Platform
 from tests.support.audio import tone
 from tests.support.cells import Unused
@@ -82,19 +84,30 @@ async def test_one_ring_for_each_of_them_begins_all(platform: Platform, here: At
     assert [(await row(platform, job_id))["fence"] for job_id in jobs] == [1] * len(jobs)
 
 
-async def test_places_that_come_free_at_once_go_to_one_owner_each(platform: Platform) -> None:
+async def test_places_that_come_free_at_once_go_to_one_owner_each(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
     together = asyncio.Barrier(2)
 
     async def script(_: Path, __: Hearing) -> AsyncIterator[Heard]:
         await together.wait()
         yield Segment(start=0, end=1, text="heard")
 
+    chosen, choose = list[UUID](), attempts.next_due
+
+    async def noted(*args: Any) -> Waiting | None:
+        found = await choose(*args)
+        if found is not None:
+            chosen.append(found.job_id)
+        return found
+
+    monkeypatch.setattr(attempts, "next_due", noted)
     here = Attendance(platform, registry_of(ScriptedEngine(script)), Unused(), worker="w")
     many = [await job(platform, ANA) for _ in range(4)]
     one = await job(platform, BEN)
     async with asyncio.timeout(60):
         await asyncio.gather(here.attend(many[0]), here.attend(many[1]))
-    assert set(await begun(platform, *many, one)) == {many[0], one}
+    assert await begun(platform, *many, one) == chosen == [many[0], one], "each at the first choice"
 
 
 async def test_a_ring_for_nothing_begins_nothing(platform: Platform, here: Attendance) -> None:
@@ -135,8 +148,8 @@ async def test_what_cannot_be_claimed_is_left_to_whoever_was_first(
     first, second = await job(platform), await job(platform)
     choose = attempts.next_due
 
-    async def slowly(*args: object) -> object:
-        found = await choose(*args)  # type: ignore[arg-type]
+    async def slowly(*args: Any) -> Waiting | None:
+        found = await choose(*args)
         await attempts.claim(platform, first, worker="another")
         return found
 
@@ -164,8 +177,9 @@ async def test_a_suspect_is_no_choice_while_no_cell_is_free(
     await force(platform, f"UPDATE transcript_jobs SET crash_count = {QUARANTINE_AFTER} WHERE id IN ({listed})")
     plain = await job(platform, lane=Lane.BULK)
     trying = asyncio.create_task(here.attend(suspects[0]))
-    await entered.wait()
-    await here.attend(suspects[1])
+    async with asyncio.timeout(60):
+        await entered.wait()
+        await here.attend(suspects[1])
     assert alone == [suspects[0]]
     assert await state(platform, plain) == "completed"
     leave.set()
