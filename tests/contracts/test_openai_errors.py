@@ -136,6 +136,20 @@ async def test_a_key_is_good_for_what_its_scopes_say(guarded: httpx.AsyncClient,
     assert (await guarded.post(TRANSCRIPTIONS, files=parts, headers=writes)).status_code == 200
 
 
+async def test_who_waits_goes_first_where_their_key_may(guarded: httpx.AsyncClient, desk: Desk) -> None:
+    owner = await person(guarded)
+    lanes = []
+    for scopes in (("jobs:interactive",), ()):
+        key = await key_of(guarded, owner, "jobs:read", "jobs:write", *scopes)
+        for said in ({}, {"lane": "bulk"}):
+            parts = [("model", (None, "whisper-1")), ("file", ("a.wav", RECORDING))]
+            answer = await guarded.post(TRANSCRIPTIONS, data=said, files=parts, headers=key)
+            assert answer.status_code == 200, answer.text
+            status = await guarded.get(f"/api/transcribe/jobs/status/{answer.json()['job_id']}", headers=key)
+            lanes.append(status.json()["lane"])
+    assert lanes == ["interactive", "bulk", "normal", "bulk"]
+
+
 async def test_a_used_up_quota_is_429_and_not_worth_another_upload(
     guarded: httpx.AsyncClient, platform: Platform, desk: Desk
 ) -> None:

@@ -107,7 +107,8 @@ async def test_places_that_come_free_at_once_go_to_one_owner_each(
     one = await job(platform, BEN)
     async with asyncio.timeout(60):
         await asyncio.gather(here.attend(many[0]), here.attend(many[1]))
-    assert await begun(platform, *many, one) == chosen == [many[0], one], "each at the first choice"
+    assert chosen == [many[0], one], "each at the first choice"
+    assert set(await begun(platform, *many, one)) == set(chosen)
 
 
 async def test_a_ring_for_nothing_begins_nothing(platform: Platform, here: Attendance) -> None:

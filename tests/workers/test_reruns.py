@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from domain.access import PERSONAL, Caller, Scope
 from domain.errors import AudioDeleted, DatabaseUnavailable, IdempotencyKeyReused, Invalid, ResultNotReady
 from domain.lifecycle import JobOptions
 from domain.transcript import Heard, Notice, Segment
@@ -44,6 +45,16 @@ async def test_a_rerun_does_one_stage_and_leaves_the_parent_as_it_was(platform: 
     assert [segment.text for segment in child.segments] == ["GOOD", "MORNING"]
     assert tags(await heard(platform, parent)) == [None, None]
     assert (await row(platform, receipt.job_id))["parent_job_id"] == parent
+
+
+@pytest.mark.parametrize(("scopes", "lane"), [(PERSONAL, "interactive"), ({Scope.WRITE}, "normal")])
+async def test_a_rerun_goes_in_its_parents_lane_where_its_caller_may(
+    platform: Platform, parent: UUID, scopes: frozenset[Scope], lane: str
+) -> None:
+    await force(platform, f"UPDATE transcript_jobs SET lane = 'interactive' WHERE id = '{parent}'")
+    caller = Caller(ME.owner, frozenset(scopes))
+    receipt = await rerunning.rerun(platform, caller, parent, Rerun(stages=("diarize",), num_speakers=2))
+    assert (await row(platform, receipt.job_id))["lane"] == lane
 
 
 async def test_a_rerun_can_begin_further_back(platform: Platform, parent: UUID) -> None:

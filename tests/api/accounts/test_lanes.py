@@ -78,6 +78,16 @@ async def test_a_lane_that_nobody_knows_is_refused_with_those_that_there_are(
     assert answer.json()["error"]["field"] == "lane" and "'bulk'" in answer.text
 
 
+async def test_an_upload_has_the_lane_of_its_beginning_once_it_is_completed(
+    client: httpx.AsyncClient, ana: Person
+) -> None:
+    upload = (await in_parts(client, {"lane": "interactive"}, ana.headers)).json()
+    assert (await client.put(upload["parts"][0]["url"], content=b"RIFF")).status_code == 200
+    key = await key_of(client, ana, "jobs:read", "jobs:write")  # which did not choose it
+    completed = await client.post(f"/api/transcribe/uploads/{upload['upload_id']}/complete", headers=key)
+    assert await lane_of(client, completed, key) == "interactive"
+
+
 def items(*lanes: str | None) -> dict[str, Any]:
     said = [{} if lane is None else {"lane": lane} for lane in lanes]
     return {"items": [{"audio_url": LINK, **each} for each in said]}
