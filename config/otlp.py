@@ -58,6 +58,7 @@ class OtlpSpans:
         address = settings.traces_endpoint.rstrip("/") + TRACES_PATH
         exporter = OTLPSpanExporter(address, headers=_pairs(headers), timeout=SEND_SECONDS)
         provider.add_span_processor(BatchSpanProcessor(exporter))
+        self.close = provider.shutdown
         self._tracer = provider.get_tracer("escriba")
         self._propagator = TraceContextTextMapPropagator()
 

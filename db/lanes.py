@@ -49,8 +49,8 @@ class Room:
     """Jobs whose recording is to be fetched."""
     suspects: bool = True
     """Jobs that are to be tried alone."""
-    without: Collection[str] = ()
-    """Engines that it passes over."""
+    engines: Collection[str] | None = None
+    """Names under which jobs ask for an engine that it has; None: all."""
     favoured: Lane | None = None
     """The lane that goes first for once, unless something of it is in hand."""
 
@@ -87,7 +87,7 @@ SELECT head.id, head.engine_params, head.crash_count, lines.unfetched
     SELECT max(started_at) AS at FROM transcript_jobs begun
      WHERE begun.lane = lines.lane AND begun.owner = lines.owner) turn
   LEFT JOIN held ON held.lane = lines.lane AND held.owner = lines.owner
- WHERE (:fetches OR NOT lines.unfetched) AND lines.engine <> ALL(:without)
+ WHERE (:fetches OR NOT lines.unfetched) AND (:engines IS NULL OR lines.engine = ANY(:engines))
  ORDER BY lines.lane = :favoured AND NOT EXISTS (SELECT FROM held WHERE held.lane = :favoured) DESC,
           array_position(:order, lines.lane), coalesce(held.jobs, 0), turn.at NULLS FIRST, head.run_at, head.id
  LIMIT 1
@@ -95,7 +95,7 @@ SELECT head.id, head.engine_params, head.crash_count, lines.unfetched
     .bindparams(
         bindparam("in_hand", type_=ARRAY(Uuid())),
         bindparam("tried", type_=ARRAY(Uuid())),
-        bindparam("without", type_=ARRAY(Text())),
+        bindparam("engines", type_=ARRAY(Text())),
         bindparam("fetches", type_=Boolean()),
         bindparam("crashes", type_=Integer()),
         bindparam("favoured", type_=Text()),
@@ -110,7 +110,7 @@ async def next_due(connection: AsyncConnection, room: Room) -> Queued | None:
     given: dict[str, Any] = {
         "in_hand": list(room.in_hand),
         "tried": list(room.tried),
-        "without": list(room.without),
+        "engines": None if room.engines is None else list(room.engines),
         "fetches": room.fetches,
         "crashes": MAX_CRASHES if room.suspects else QUARANTINE_AFTER,
         "favoured": room.favoured or "",

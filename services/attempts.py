@@ -79,17 +79,22 @@ class Waiting:
     """A queued job, as it is seen before the claim."""
 
     job_id: UUID
-    options: JobOptions
+    engine_params: dict[str, Any]
     suspect: bool
     """Whether it has cost so many workers their lives that it must be tried alone."""
     is_to_be_fetched: bool
     """Whether its recording has yet to come from where its owner says it is."""
 
+    @property
+    def options(self) -> JobOptions:
+        """Raises pydantic's ValidationError where another version of the platform has made the job."""
+        return JobOptions.model_validate(self.engine_params)
+
     @classmethod
     def of(cls, found: jobs.Queued) -> Self:
         return cls(
             found.job_id,
-            JobOptions.model_validate(found.engine_params),
+            found.engine_params,
             suspect=found.crash_count >= QUARANTINE_AFTER,
             is_to_be_fetched=found.is_to_be_fetched,
         )

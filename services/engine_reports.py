@@ -126,6 +126,14 @@ async def hopeless(platform: Platform, options: JobOptions) -> UnsupportedOption
     return None
 
 
+async def has_another(platform: Platform, options: JobOptions) -> bool:
+    """Whether some worker that is believed could begin now."""
+    try:
+        return check(await known(platform), options).waits_for is None
+    except (UnsupportedOption, UnknownEngine):
+        return False
+
+
 def _why_auto_waits(found: Sequence[Fit], options: JobOptions) -> str | None:
     """Raises UnsupportedOption and its kin where no engine could ever honour all that is asked."""
     here = [fit for fit in found if fit.report.available]

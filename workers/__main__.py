@@ -10,6 +10,8 @@ import uvloop
 # gRPC reads these when it is imported: without them it complains at every decoder that a worker starts.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# numpy would begin threads as it is imported, and what has threads is not to be forked. Nothing multiplies matrices.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from config import metrics, telemetry, traces
 from config.load import load_settings
@@ -31,9 +33,12 @@ def main() -> None:
     uvloop.run(run(settings, cells, ready_fd=arguments.ready_fd))
 
 
-def _make_attempt(settings: Settings, job_id: UUID, line: socket.socket) -> None:
+def _make_attempt(settings: Settings, job_id: UUID, line: socket.socket) -> bytes:
     _open_telemetry(settings)
-    uvloop.run(run_alone(settings, job_id, line))
+    try:
+        return uvloop.run(run_alone(settings, job_id, line))
+    finally:
+        traces.close()
 
 
 def _open_telemetry(settings: Settings) -> None:

@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 from db.lanes import Room
 from domain import lanes
+from domain.capabilities import AUTO
+from domain.errors import DatabaseUnavailable
 from engines.registry import Registry
 from services import attempts
 from services.attempts import Waiting
@@ -20,8 +19,8 @@ from workers.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
-REFUSALS = 3
-"""So many jobs of an engine are tried at one ring: where as many find that it is not there, the next ones would too."""
+TRIES = 20
+"""So many jobs are tried at one ring: each that cannot be begun now has been postponed, failed or taken by others."""
 
 
 class Attendance:
@@ -65,34 +64,46 @@ class Attendance:
 
         The job that was rung for is looked at where none is left: it may have to wait, and then says for what.
         """
+        reports = await self._registry.reports()
+        here = [AUTO, *(report.engine for report in reports if report.available)]
         tried: set[UUID] = set()
-        refusals = Counter[str]()
-        while (waiting := await self._next(tried, refusals)) is not None:
+        while len(tried) < TRIES and (waiting := await self._next(tried, here)) is not None:
             tried.add(waiting.job_id)
-            with self._holding(waiting.job_id):
-                outcome = await self._try(waiting)
-            if outcome == Tried.BEGUN:
+            if await self._try(waiting) == Tried.BEGUN:
                 return
-            if outcome == Tried.NO_ENGINE:
-                refusals[waiting.options.engine] += 1
-        if rung_for in tried | self._in_hand or self._draining:
+            self._chosen -= 1  # whose turn it was, has it still
+        if rung_for in tried or self._draining:
             return
-        with self._holding(rung_for):
-            if (waiting := await attempts.look(self._platform, rung_for)) is not None:
-                await self._try(waiting)
+        waiting = await attempts.look(self._platform, rung_for)
+        if waiting is not None and rung_for not in self._in_hand:
+            self._in_hand.add(rung_for)
+            await self._try(waiting)
 
     async def _try(self, waiting: Waiting) -> Tried:
-        return await pipeline.attempt_at(
-            self._platform,
-            self._registry,
-            waiting,
-            worker=self._worker,
-            elsewhere=self._quarantine.attempt,
-            fetches=self._fetches,
-        )
+        """A job that nobody foresaw, which another version may have made, must not be in the way of the others."""
+        try:
+            return await pipeline.attempt_at(
+                self._platform,
+                self._registry,
+                waiting,
+                worker=self._worker,
+                elsewhere=self._quarantine.attempt,
+                fetches=self._fetches,
+            )
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("an attempt could not be begun or ended")
+            await attempts.postpone(self._platform, waiting.job_id, reason="it could not be begun: the log has why")
+            return Tried.NOT_HAD
+        finally:
+            self._in_hand.discard(waiting.job_id)
 
-    async def _next(self, tried: set[UUID], refusals: Counter[str]) -> Waiting | None:
-        """One after another: each sees what the others have chosen, so that they do not choose the same."""
+    async def _next(self, tried: set[UUID], here: list[str]) -> Waiting | None:
+        """One after another: each sees what the others have chosen, so that they do not choose the same.
+
+        A job is in hand from here on: a claim whose answer is lost is asked for again by this worker's name.
+        """
         async with self._choosing:
             if self._draining:
                 return None
@@ -101,7 +112,7 @@ class Attendance:
                 tried=tried,
                 fetches=not self._fetches.locked(),
                 suspects=not self._quarantine.is_full,
-                without=[engine for engine, count in refusals.items() if count >= REFUSALS],
+                engines=here,
                 favoured=lanes.favoured(self._chosen),
             )
             waiting = await attempts.next_due(self._platform, room)
@@ -109,15 +120,6 @@ class Attendance:
                 self._chosen += 1
                 self._in_hand.add(waiting.job_id)
             return waiting
-
-    @contextmanager
-    def _holding(self, job_id: UUID) -> Iterator[None]:
-        """A job is tried once at a time: a claim whose answer is lost is asked for again by this worker's name."""
-        self._in_hand.add(job_id)
-        try:
-            yield
-        finally:
-            self._in_hand.discard(job_id)
 
     async def drain(self, grace_seconds: float) -> None:
         """Begin nothing more; let what runs end within the grace time, and give the rest back."""

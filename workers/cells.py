@@ -16,8 +16,9 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 from typing import Self
 from uuid import UUID
@@ -26,13 +27,15 @@ from config.parenthood import die_with
 
 log = logging.getLogger(__name__)
 
-GIVE_BACK_SECONDS = 5.0
-"""What cells get to give their jobs back once the worker is gone."""
+GIVE_BACK_SECONDS = 3.5
+"""What a cell gets to give its job back once its line has ended; a supervisor leaves its worker five."""
 
-_DONE = b"."
+_KILL = b"!"
 
-Make = Callable[[UUID, socket.socket], None]
-"""Makes an attempt in this process, and breaks it off where the socket ends."""
+OOM_SCORE = Path("/proc/self/oom_score_adj")
+
+Make = Callable[[UUID, socket.socket], bytes]
+"""Makes an attempt in this process, and breaks it off where the socket ends; returns what is told of it."""
 
 
 class NoCells(Exception):
@@ -58,17 +61,23 @@ class Cells:
         theirs.close()
         return cls(ours)
 
-    async def attempt(self, job_id: UUID) -> bool:
-        """Have an attempt made, and wait for its end: False where its process died. Cancelling breaks it off.
+    async def attempt(self, job_id: UUID) -> bytes:
+        """Have an attempt made, and wait for its end: what is told of it, nothing where its process died.
+
+        Cancelling breaks it off; a process that does not end by itself then is killed.
 
         Raises OSError where there is no nursery.
         """
         reader, writer = await asyncio.open_unix_connection(sock=self._ask(job_id))
         ending = asyncio.create_task(reader.read())
         try:
-            return await asyncio.shield(ending) == _DONE
+            return await asyncio.shield(ending)
         except asyncio.CancelledError:
             writer.write_eof()
+            await asyncio.wait({ending}, timeout=GIVE_BACK_SECONDS)
+            if not ending.done():
+                with suppress(OSError):
+                    self._requests.send(_KILL + job_id.bytes)
             await ending
             raise
         finally:
@@ -97,7 +106,8 @@ class Cells:
         self._requests.close()
 
     async def _gone(self) -> None:
-        await asyncio.get_running_loop().sock_recv(self._requests, 1)  # nothing is ever said
+        with suppress(OSError):
+            await asyncio.get_running_loop().sock_recv(self._requests, 1)  # nothing is ever said
 
 
 def serve(requests: socket.socket, make: Make) -> None:
@@ -109,13 +119,13 @@ class _Nursery:
     def __init__(self, requests: socket.socket, make: Make) -> None:
         self._requests, self._make = requests, make
         self._watched = selectors.DefaultSelector()
-        self._cells: dict[int, int] = {}
-        """Process ids, by the descriptors that tell of their ends."""
+        self._cells: dict[int, tuple[int, UUID]] = {}
+        """Process ids and jobs, by the descriptors that tell of their ends."""
         self._patience = float("inf")
 
     def run(self) -> None:
         os.setsid()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)  # it goes when the worker does
         self._watched.register(self._requests, selectors.EVENT_READ)
         while self._watched.get_map():
@@ -127,21 +137,25 @@ class _Nursery:
                 else:
                     self._bury(key.fd)
             if not ready:
-                self._kill()
+                self._kill(job_id for _, job_id in self._cells.values())
+                self._patience = float("inf")
 
     def _listen(self) -> None:
-        request, lines, _, _ = socket.recv_fds(self._requests, 16, 1)
+        request, lines, _, _ = socket.recv_fds(self._requests, 17, 1, socket.MSG_CMSG_CLOEXEC)
         if not request:
             self._watched.unregister(self._requests)
             self._patience = monotonic() + GIVE_BACK_SECONDS
-            return
-        (line,) = lines
-        try:
-            self._begin(UUID(bytes=request), line)
-        except OSError as error:  # no more processes to be had: the line ends, and the job stays in the queue
-            log.error("no process could be had for an attempt (%s)", error.strerror)
-        finally:
-            os.close(line)
+        elif request.startswith(_KILL) and not lines:
+            self._kill([UUID(bytes=request[1:])])
+        elif not lines:  # no more descriptors to be had: the line has ended, and the job stays in the queue
+            log.error("no process could be had for an attempt")
+        else:
+            try:
+                self._begin(UUID(bytes=request), lines[0])
+            except OSError as error:  # no more processes
+                log.error("no process could be had for an attempt (%s)", error.strerror)
+            finally:
+                os.close(lines[0])
 
     def _begin(self, job_id: UUID, line: int) -> None:
         nursery = os.getpid()
@@ -149,8 +163,13 @@ class _Nursery:
         if cell == 0:
             die_with(nursery)
             _end_with(lambda: self._work(job_id, line))
-        told = os.pidfd_open(cell)
-        self._cells[told] = cell
+        try:
+            told = os.pidfd_open(cell)
+        except OSError:
+            os.kill(cell, signal.SIGKILL)
+            os.waitpid(cell, 0)
+            raise
+        self._cells[told] = cell, job_id
         self._watched.register(told, selectors.EVENT_READ)
 
     def _work(self, job_id: UUID, line: int) -> None:
@@ -158,21 +177,24 @@ class _Nursery:
         self._requests.close()
         for told in self._cells:
             os.close(told)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
-        self._make(job_id, socket.socket(fileno=os.dup(line)))
+        with suppress(OSError), OOM_SCORE.open("w") as score:
+            score.write("1000")  # where memory runs out, this process goes, and not its worker
+        said = self._make(job_id, socket.socket(fileno=os.dup(line)))
         with suppress(OSError):  # the worker is gone
-            os.write(line, _DONE)
+            os.write(line, said)
 
     def _bury(self, told: int) -> None:
         self._watched.unregister(told)
         os.close(told)
-        os.waitpid(self._cells.pop(told), 0)
+        os.waitpid(self._cells.pop(told)[0], 0)
 
-    def _kill(self) -> None:
-        for cell in self._cells.values():
-            os.kill(cell, signal.SIGKILL)
-        self._patience = float("inf")
+    def _kill(self, job_ids: Iterable[UUID]) -> None:
+        unwanted = set(job_ids)
+        for cell, job_id in self._cells.values():
+            if job_id in unwanted:
+                os.kill(cell, signal.SIGKILL)
 
 
 def _close_all_but(kept: int) -> None:

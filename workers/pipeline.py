@@ -60,19 +60,19 @@ class NotOurs(Exception):
         self.standing = standing
 
 
-Elsewhere = Callable[[UUID], Awaitable[None]]
-"""Makes an attempt in another process."""
-
-
 class Tried(Enum):
     """What became of a try to begin an attempt."""
 
     BEGUN = auto()
-    """And it has ended; how, the row says."""
+    """And it has ended, or the process in which it was made has; how, the row says."""
     NOT_HAD = auto()
     """Somebody was first, or the job cannot be begun now."""
     NO_ENGINE = auto()
     """What the job asks for has no engine here now."""
+
+
+Elsewhere = Callable[[UUID], Awaitable[Tried]]
+"""Makes an attempt in another process."""
 
 
 async def run_attempt(
@@ -83,15 +83,16 @@ async def run_attempt(
     worker: str,
     elsewhere: Elsewhere | None = None,
     fetches: asyncio.Semaphore | None = None,
-) -> None:
+) -> Tried:
     """Make one attempt at a job, if it is there to be had; returns when the row says how it ended.
 
     A job that may be what kills workers is left to `elsewhere`, where that is given. One whose recording is to be
     fetched waits in the queue while there is no room in `fetches`.
     """
     waiting = await attempts.look(platform, job_id)
-    if waiting is not None:
-        await attempt_at(platform, registry, waiting, worker=worker, elsewhere=elsewhere, fetches=fetches)
+    if waiting is None:
+        return Tried.NOT_HAD
+    return await attempt_at(platform, registry, waiting, worker=worker, elsewhere=elsewhere, fetches=fetches)
 
 
 async def attempt_at(
@@ -106,8 +107,11 @@ async def attempt_at(
     """`run_attempt` at a job that has been looked at. Its place is taken before anything is waited for."""
     job_id = waiting.job_id
     if waiting.suspect and elsewhere is not None:
-        await elsewhere(job_id)
-        return Tried.BEGUN
+        choice = await registry.choose(waiting.options)  # before a process is made for nothing
+        if isinstance(choice, NoEngine):
+            await _do_without(platform, job_id, waiting.options, choice)
+            return Tried.NO_ENGINE
+        return await elsewhere(job_id)
     with ExitStack() as place:
         if waiting.is_to_be_fetched and fetches is not None:
             if fetches.locked():
@@ -126,7 +130,7 @@ async def _attempt(
     if isinstance(choice, NoEngine):
         await _do_without(platform, job_id, options, choice)
         return Tried.NO_ENGINE
-    attempt = await attempts.claim(platform, job_id, worker=worker)
+    attempt = await _claim(platform, job_id, worker)
     if attempt is None:
         return Tried.NOT_HAD
     with (
@@ -137,12 +141,26 @@ async def _attempt(
     return Tried.BEGUN
 
 
+async def _claim(platform: Platform, job_id: UUID, worker: str) -> Attempt | None:
+    """Cancelled, it gives back what it may have been given."""
+    claiming = asyncio.create_task(attempts.claim(platform, job_id, worker=worker))
+    try:
+        return await asyncio.shield(claiming)
+    except asyncio.CancelledError:
+        await asyncio.wait({claiming}, timeout=RELEASE_SECONDS)
+        if not claiming.done():
+            claiming.cancel()
+        elif claiming.exception() is None and (attempt := claiming.result()) is not None:
+            await asyncio.shield(_give_back(platform, attempt))
+        raise
+
+
 async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, missing: NoEngine) -> None:
     if missing.permanent:
         await attempts.give_up(platform, job_id, code="unsupported_option", reason=missing.reason)
     elif error := await engine_reports.hopeless(platform, options):
         await attempts.give_up(platform, job_id, code=error.code, reason=str(error))
-    else:
+    elif not await engine_reports.has_another(platform, options):  # else another worker shall find it as it is
         await attempts.postpone(platform, job_id, reason=missing.reason)
 
 

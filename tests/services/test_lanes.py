@@ -169,8 +169,8 @@ async def test_what_there_is_no_room_for_is_passed_over(platform: Platform) -> N
     assert await is_next(platform, suspect, Room(fetches=False))
     assert await is_next(platform, fetched, Room(suspects=False))
     assert await is_next(platform, plain, Room(fetches=False, suspects=False))
-    assert await is_next(platform, plain, Room(without=["auto"]))
-    assert await next_id(platform, Room(without=["auto", "asr"])) is None
+    assert await is_next(platform, plain, Room(engines=["asr"]))
+    assert await next_id(platform, Room(engines=["whisperx"])) is None
 
 
 async def test_a_cancelled_job_is_nobody_s_next(platform: Platform) -> None:
@@ -232,7 +232,7 @@ async def pages_read(platform: Platform) -> int:
     explained = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {NEXT.element.text}")
     types = {name: bound.type for name, bound in NEXT.element._bindparams.items()}
     statement = explained.bindparams(*(bindparam(name, type_=kind) for name, kind in types.items()))
-    given = {"in_hand": [], "tried": [], "without": ["away"], "fetches": False, "crashes": MAX_CRASHES, "favoured": ""}
+    given = {"in_hand": [], "tried": [], "engines": ["auto"], "fetches": False, "crashes": MAX_CRASHES, "favoured": ""}
     async with platform.sessions.begin() as session:
         (plan,) = (await session.scalars(statement, {**given, "order": list(Lane)})).one()
     return int(plan["Plan"]["Shared Hit Blocks"]) + int(plan["Plan"]["Shared Read Blocks"])

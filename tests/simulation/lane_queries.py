@@ -48,7 +48,7 @@ def _is_due(row: JobRow, now: datetime) -> bool:
 
 
 def _has_room(row: JobRow, room: Room) -> bool:
-    if row.id in room.in_hand or row.id in room.tried or row.engine in room.without:
+    if row.id in room.in_hand or row.id in room.tried or (room.engines is not None and row.engine not in room.engines):
         return False
     if row.source_key is None and not room.fetches:
         return False

@@ -316,7 +316,7 @@ async def test_what_goes_next_is_what_postgresql_chooses(platform: Platform, see
                 tried={row.id for row in twins.rows if chance.random() < 0.1},
                 fetches=chance.random() < 0.7,
                 suspects=chance.random() < 0.7,
-                without=chance.choice(([], [], ["sphinx"])),
+                engines=chance.choice((None, None, ["auto", "whisper"])),
                 favoured=chance.choice((None, None, *Lane)),
             )
             real, simulated = await twins.both(lambda db, s, room=room: db.lanes.next_due(s, room))  # type: ignore[misc]

@@ -138,11 +138,11 @@ class Cell:
     def is_full(self) -> bool:
         return self._free.locked()
 
-    async def attempt(self, job_id: UUID) -> None:
+    async def attempt(self, job_id: UUID) -> pipeline.Tried:
         world = here()
         if self._free.locked():
             await attempts.postpone(self._platform, job_id, reason="waiting to be tried alone")
-            return
+            return pipeline.Tried.NOT_HAD
         async with self._free:
             child = world.start(f"{PROCESS.get().name}/alone-{len(world.processes)}", "alone")
             ended = asyncio.Event()
@@ -157,6 +157,8 @@ class Cell:
                 task.cancel()
                 await ended.wait()
                 world.end(child, "its work is done")
+        told = task.done() and not task.cancelled() and task.exception() is None  # else its process died
+        return task.result() if told else pipeline.Tried.BEGUN
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

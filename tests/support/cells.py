@@ -36,7 +36,7 @@ class Unused(Cells):
 
     def __init__(self) -> None: ...
 
-    async def attempt(self, job_id: UUID) -> bool:
+    async def attempt(self, job_id: UUID) -> bytes:
         raise AssertionError("this worker was to meet no suspect")
 
     async def watch(self) -> None:

@@ -25,7 +25,8 @@ from tests.support.cells import Unused
 from tests.support.jobs import ME, force, make_job, nobody_waits, row
 from tests.support.receiver import Received, Receiver, response
 from tests.support.scripted import ScriptedEngine, registry_of
-from workers.attendance import REFUSALS, Attendance
+from workers.attendance import Attendance
+from workers.pipeline import Tried
 
 SECOND = tone(1.0)
 ANA, BEN = Caller("ana"), Caller("ben")
@@ -132,15 +133,114 @@ async def test_no_lane_is_starved(platform: Platform, here: Attendance) -> None:
 
 
 async def test_an_engine_that_is_away_holds_nobody_up(platform: Platform, here: Attendance) -> None:
-    away = [await job(platform, ANA, lane=Lane.INTERACTIVE, engine="away") for _ in range(REFUSALS + 2)]
+    """And its jobs are left as they are while there are others."""
+    away = [await job(platform, ANA, lane=Lane.INTERACTIVE, engine="away") for _ in range(3)]
     ready = await job(platform, BEN, lane=Lane.BULK)
     await here.attend(away[-1])
     assert await state(platform, ready) == "completed"
     found = [await row(platform, job_id) for job_id in away]
-    assert [each["state"] for each in found] == ["queued"] * len(away)
-    assert sum(each["run_at"] > each["created_at"] for each in found) == REFUSALS  # type: ignore[operator]
+    assert all(each["run_at"] <= each["created_at"] for each in found)  # type: ignore[operator]
     await here.attend(away[-1])
     assert "no worker has an engine called 'away'" in str((await row(platform, away[-1]))["message"])
+
+
+async def test_a_lane_in_which_jobs_wait_for_an_engine_is_not_starved(platform: Platform, here: Attendance) -> None:
+    above = [await job(platform, lane=Lane.INTERACTIVE) for _ in range(2 * ROUND)]
+    for _ in range(3):
+        await job(platform, ANA, lane=Lane.BULK, engine="away")
+    ready = await job(platform, BEN, lane=Lane.BULK)
+    for _ in range(2 * ROUND):
+        await here.attend(above[0])
+    assert (await begun(platform, *above, ready)).index(ready) == 2 * ROUND - 1
+
+
+async def test_whose_turn_it_was_has_it_still_where_it_could_not_be_begun(platform: Platform) -> None:
+    report = EngineReport(engine="scripted", available=True, quality=99, detects_language=True)
+    here = Attendance(platform, registry_of(ScriptedEngine(report=report)), Unused(), worker="w")
+    above = [await job(platform, lane=Lane.INTERACTIVE) for _ in range(2 * ROUND)]
+    hopeless = await job(platform, ANA, lane=Lane.BULK, engine="auto")
+    await asks_for(platform, hopeless, '{"model": "nobody has it"}')
+    ready = await job(platform, BEN, lane=Lane.BULK)
+    for _ in range(2 * ROUND):
+        await here.attend(above[0])
+    assert (await begun(platform, *above, ready)).index(ready) == 2 * ROUND - 1
+
+
+async def asks_for(platform: Platform, job_id: UUID, more: str) -> None:
+    changed = f"engine_params = engine_params || '{more}'::jsonb"
+    await force(platform, f"UPDATE transcript_jobs SET {changed} WHERE id = '{job_id}'")
+
+
+async def test_jobs_that_no_engine_can_do_do_not_end_the_order_of_the_others(platform: Platform) -> None:
+    report = EngineReport(engine="scripted", available=True, quality=99, detects_language=True)
+    here = Attendance(platform, registry_of(ScriptedEngine(report=report)), Unused(), worker="w")
+    for _ in range(4):
+        await asks_for(
+            platform, await job(platform, ANA, lane=Lane.INTERACTIVE, engine="auto"), '{"model": "nobody has it"}'
+        )
+    waited_for = await job(platform, BEN, lane=Lane.INTERACTIVE, engine="auto")
+    rung_for = await job(platform, ME, lane=Lane.BULK, engine="auto")
+    await here.attend(rung_for)
+    assert [await state(platform, each) for each in (waited_for, rung_for)] == ["completed", "queued"]
+
+
+@pytest.mark.parametrize("what", ["another version", "a bug"])
+async def test_a_job_that_cannot_be_tried_is_in_nobody_s_way(
+    platform: Platform, here: Attendance, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    bad = await job(platform, ANA, lane=Lane.INTERACTIVE)
+    claim = attempts.claim
+
+    async def broken(on: Platform, job_id: UUID, *, worker: str) -> attempts.Attempt | None:
+        if job_id == bad:
+            raise ZeroDivisionError
+        return await claim(on, job_id, worker=worker)
+
+    if what == "a bug":
+        monkeypatch.setattr(attempts, "claim", broken)
+    else:
+        await asks_for(platform, bad, '{"an_option_to_come": 1}')
+    good = [await job(platform, BEN, lane=Lane.BULK) for _ in range(3)]
+    for each in good:
+        await here.attend(each)
+    assert [await state(platform, each) for each in (bad, *good)] == ["queued"] + ["completed"] * 3
+    assert "the log has why" in str((await row(platform, bad))["message"])
+
+
+async def test_a_worker_without_an_engine_leaves_its_jobs_to_those_that_have_it(platform: Platform) -> None:
+    mine, theirs = (EngineReport(engine=name, available=True, detects_language=True) for name in ("x", "y"))
+    for worker, report in (("w", mine), ("another", theirs)):
+        await engine_reports.record(platform, worker=worker, reports=[report])
+    here = Attendance(platform, registry_of(ScriptedEngine(name="x")), Unused(), worker="w")
+    job_id = await job(platform, engine="y")
+    await here.attend(job_id)
+    found = await row(platform, job_id)
+    assert (found["state"], found["message"]) == ("queued", None)
+    assert found["run_at"] <= found["created_at"]  # type: ignore[operator]
+
+
+async def test_a_suspect_that_cannot_be_begun_costs_no_process_and_no_ring(
+    platform: Platform, here: Attendance
+) -> None:
+    suspect = await job(platform, lane=Lane.INTERACTIVE, engine="auto")
+    await asks_for(platform, suspect, '{"model": "nobody has it"}')
+    await force(platform, f"UPDATE transcript_jobs SET crash_count = {QUARANTINE_AFTER} WHERE id = '{suspect}'")
+    plain = await job(platform, lane=Lane.BULK)
+    await here.attend(plain)
+    assert await state(platform, plain) == "completed"
+
+
+async def test_a_suspect_that_another_worker_was_first_at_costs_no_ring(
+    platform: Platform, here: Attendance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def had_by_another(_: UUID) -> Tried:
+        return Tried.NOT_HAD
+
+    monkeypatch.setattr(here._quarantine, "attempt", had_by_another)
+    suspect, plain = await job(platform, lane=Lane.INTERACTIVE), await job(platform, lane=Lane.BULK)
+    await force(platform, f"UPDATE transcript_jobs SET crash_count = {QUARANTINE_AFTER} WHERE id = '{suspect}'")
+    await here.attend(suspect)
+    assert await state(platform, plain) == "completed"
 
 
 async def test_what_cannot_be_claimed_is_left_to_whoever_was_first(
@@ -165,11 +265,12 @@ async def test_a_suspect_is_no_choice_while_no_cell_is_free(
     entered, leave = asyncio.Event(), asyncio.Event()
     alone: list[UUID] = []
 
-    async def stay(job_id: UUID) -> None:
+    async def stay(job_id: UUID) -> Tried:
         alone.append(job_id)
         async with here._quarantine._free:
             entered.set()
             await leave.wait()
+        return Tried.BEGUN
 
     monkeypatch.setattr(here._quarantine, "attempt", stay)
     monkeypatch.setattr(here._quarantine, "_free", asyncio.Semaphore(1))

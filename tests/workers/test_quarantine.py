@@ -20,7 +20,9 @@ from tests.support.cells import nursery, worker_with
 from tests.support.jobs import ME, force, make_job, row
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
+from workers import cells as cells_module
 from workers.cells import Cells, NoCells
+from workers.pipeline import Tried
 from workers.quarantine import AT_ONCE, Quarantine
 
 PLUGINS = Path(__file__).parent.parent / "support" / "plugins"
@@ -65,9 +67,10 @@ async def suspect(platform: Platform, engine: str) -> UUID:
 
 async def test_an_innocent_suspect_completes_in_a_process_of_its_own(platform: Platform, ward: Ward) -> None:
     job_id = await suspect(platform, "gentle")
-    await ward.quarantine.attempt(job_id)
+    assert await ward.quarantine.attempt(job_id) == Tried.BEGUN
     heard = (await reading.result(platform, ME, job_id)).heard
-    assert heard.text != str(os.getpid())
+    assert int(heard.text) not in (os.getpid(), ward.nursery.pid)
+    assert await ward.quarantine.attempt(job_id) == Tried.NOT_HAD, "it has ended"
     assert (await row(platform, job_id))["state"] == "completed"
 
 
@@ -124,19 +127,13 @@ async def test_a_worker_that_drains_gives_its_suspect_back_uncharged(platform: P
     assert (after["state"], after["crash_count"], after["attempts"]) == ("queued", QUARANTINE_AFTER, 0)
 
 
-async def test_suspects_are_tried_at_once_each_in_a_process_of_its_own(platform: Platform, ward: Ward) -> None:
-    job_ids = [await suspect(platform, "gentle") for _ in range(AT_ONCE)]
-    await asyncio.gather(*(ward.quarantine.attempt(job_id) for job_id in job_ids))
-    heard = {(await reading.result(platform, ME, job_id)).heard.text for job_id in job_ids}
-    assert len(heard) == AT_ONCE
-
-
 async def test_where_no_cell_is_free_a_suspect_stays_in_the_queue(platform: Platform, ward: Ward) -> None:
     first_ids = [await suspect(platform, "endless") for _ in range(AT_ONCE)]
     last_id = await suspect(platform, "gentle")
     first = asyncio.gather(*(ward.quarantine.attempt(job_id) for job_id in first_ids))
     for job_id in first_ids:
         await under_way(platform, job_id)
+    assert len(ward.cells()) == AT_ONCE, "each in a process of its own"
     await ward.quarantine.attempt(last_id)
     waiting = await row(platform, last_id)
     assert (waiting["state"], waiting["fence"], waiting["attempts"]) == ("queued", 0, 0)
@@ -177,6 +174,20 @@ async def test_a_cell_that_gives_nothing_back_does_not_outlive_its_worker_for_lo
     assert (await row(platform, job_id))["state"] == "processing"
 
 
+async def test_a_worker_that_drains_does_not_wait_for_a_cell_that_is_stuck(
+    platform: Platform, ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells_module, "GIVE_BACK_SECONDS", 0.5)
+    job_id = await suspect(platform, "stuck")
+    attempt = asyncio.create_task(ward.quarantine.attempt(job_id))
+    await under_way(platform, job_id)
+    await eventually(lambda: psutil.STATUS_STOPPED in {process.status() for process in ward.cells()})
+    attempt.cancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.wait_for(attempt, 30)
+    await eventually(lambda: not ward.cells())
+
+
 def family(worker: psutil.Process) -> list[psutil.Process]:
     found = worker.children(recursive=True)
     assert len(found) == 2, "the one that forks cells, and the cell"
@@ -197,7 +208,7 @@ async def test_without_the_process_that_forks_them_cells_end_and_the_worker_is_t
         attempt = asyncio.create_task(cells.attempt(job_id))
         await under_way(platform, job_id)
         process.kill()
-        assert await attempt is False
+        assert await attempt == b""
         with pytest.raises(NoCells):
             await watching
         with pytest.raises(OSError, match="Broken pipe"):
