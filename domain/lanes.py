@@ -16,7 +16,7 @@ class Lane(StrEnum):
 LOWER = (Lane.NORMAL, Lane.BULK)
 
 ROUND = 5
-"""Of so many jobs that a worker begins, one may be of a lower lane although a higher one waits."""
+"""Of so many jobs that a worker begins, one is of a lower lane where one waits there and none is in hand."""
 
 
 def favoured(begun: int) -> Lane | None:
