@@ -33,7 +33,7 @@ class Poison(Campaign[Size]):
     fault = "jobs that SIGKILL their process, jobs that eat its memory"
     parts = ("poison",)
     repeated = ("killers", "eaters")
-    smoke = Size(killers=2, eaters=1, innocents=12, innocent_seconds=2, rated=False)
+    smoke = Size(killers=4, eaters=1, innocents=12, innocent_seconds=2, rated=False)
     full = Size(killers=5, eaters=3, innocents=300, innocent_seconds=6, rated=True)
 
     async def poison(self) -> None:

@@ -22,7 +22,7 @@ from tests.api.conftest import JOBS, serving
 from tests.contracts.conftest import SCRIPTED
 from tests.support.audio import tone
 from tests.support.cells import Unused
-from tests.support.jobs import aged, in_state, make_job
+from tests.support.jobs import aged, in_state, make_job, nobody_waits
 from tests.support.scripted import ScriptedEngine, registry_of
 from tests.support.subtitles_client import FILM, SECONDS, STATUS, Work, jobs_there_are, refused, run, status, upload
 from workers.attendance import Attendance
@@ -181,6 +181,7 @@ async def test_ten_users_are_heard_at_the_same_time(
 ) -> None:
     """Two workers with MAX_CONCURRENT_JOBS=5: nobody's engine says a word before all ten are being heard."""
     together = asyncio.Barrier(10)
+    await nobody_waits(platform)  # of other tests: it would go first
 
     async def at_once(_: object, hearing: Hearing) -> AsyncIterator[Heard]:
         await together.wait()
