@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
-AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
-"""Hashes at once: the other processors are for those who have logged in."""
+AT_ONCE = 2
 
 STEPS_BACK, LEAST_URGENT = 5, 19
 """As nice(2) counts: each is a fifth less of the processor, where others want it. Few, so that no log-in starves."""
