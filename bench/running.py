@@ -43,8 +43,10 @@ class Running:
         return found
 
     def processes(self, module: str) -> list[psutil.Process]:
-        """All that were started by `python -m MODULE`."""
-        return [each for each in psutil.Process().children(recursive=True) if _runs(each, module)]
+        """All that were started by `python -m MODULE`; not those that they have forked of themselves."""
+        found = [each for each in psutil.Process().children(recursive=True) if _runs(each, module)]
+        pids = {each.pid for each in found}
+        return [each for each in found if each.ppid() not in pids]
 
 
 def _runs(process: psutil.Process, module: str) -> bool:
