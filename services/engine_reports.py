@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from db import engine_reports
 from db.session import EVERYBODY
 from domain.capabilities import AUTO, EngineReport
-from domain.errors import UnknownEngine, UnsupportedOption
+from domain.errors import UnknownEngine
 from domain.lifecycle import JobOptions
 from domain.wishes import Fit, fits, refusal
 from services.platform import Platform
@@ -115,23 +115,15 @@ def check(reports: Mapping[str, EngineReport], options: JobOptions) -> Checked:
     return Checked(options, None)
 
 
-async def hopeless(platform: Platform, options: JobOptions) -> UnsupportedOption | None:
-    """Why no engine that any worker has told of could honour what a job asks for, or None while one may."""
+async def is_away(platform: Platform, options: JobOptions) -> bool:
+    """Whether no worker that is believed could begin a job that asks for this now.
+
+    Raises UnsupportedOption and its kin where no engine that any worker has told of could ever honour it.
+    """
     try:
-        check(await known(platform), options)
-    except UnsupportedOption as error:
-        return error
+        return check(await known(platform), options).waits_for is not None
     except UnknownEngine:  # it was there when the job was made, and may be again
-        return None
-    return None
-
-
-async def has_another(platform: Platform, options: JobOptions) -> bool:
-    """Whether some worker that is believed could begin now."""
-    try:
-        return check(await known(platform), options).waits_for is None
-    except (UnsupportedOption, UnknownEngine):
-        return False
+        return True
 
 
 def _why_auto_waits(found: Sequence[Fit], options: JobOptions) -> str | None:

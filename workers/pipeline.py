@@ -23,6 +23,7 @@ from domain.errors import (
     EngineFailed,
     EscribaError,
     Unavailable,
+    UnsupportedOption,
 )
 from domain.intake_errors import RecordingChanged
 from domain.lifecycle import JobOptions
@@ -107,9 +108,7 @@ async def attempt_at(
     """`run_attempt` at a job that has been looked at. Its place is taken before anything is waited for."""
     job_id = waiting.job_id
     if waiting.suspect and elsewhere is not None:
-        choice = await registry.choose(waiting.options)  # before a process is made for nothing
-        if isinstance(choice, NoEngine):
-            await _do_without(platform, job_id, waiting.options, choice)
+        if await _choose(platform, registry, job_id, waiting.options) is None:  # before a process is made for nothing
             return Tried.NO_ENGINE
         return await elsewhere(job_id)
     with ExitStack() as place:
@@ -126,9 +125,8 @@ async def _attempt(
     platform: Platform, registry: Registry, job_id: UUID, options: JobOptions, worker: str, place: ExitStack
 ) -> Tried:
     """`place` is closed once the recording has been fetched, or need not be."""
-    choice = await registry.choose(options)
-    if isinstance(choice, NoEngine):
-        await _do_without(platform, job_id, options, choice)
+    choice = await _choose(platform, registry, job_id, options)
+    if choice is None:
         return Tried.NO_ENGINE
     attempt = await _claim(platform, job_id, worker)
     if attempt is None:
@@ -155,13 +153,20 @@ async def _claim(platform: Platform, job_id: UUID, worker: str) -> Attempt | Non
         raise
 
 
-async def _do_without(platform: Platform, job_id: UUID, options: JobOptions, missing: NoEngine) -> None:
-    if missing.permanent:
-        await attempts.give_up(platform, job_id, code="unsupported_option", reason=missing.reason)
-    elif error := await engine_reports.hopeless(platform, options):
+async def _choose(platform: Platform, registry: Registry, job_id: UUID, options: JobOptions) -> Choice | None:
+    """An engine for a job; where there is none here, the job has been told so, and None is returned."""
+    choice = await registry.choose(options)
+    if not isinstance(choice, NoEngine):
+        return choice
+    if choice.permanent:
+        await attempts.give_up(platform, job_id, code="unsupported_option", reason=choice.reason)
+        return None
+    try:
+        if await engine_reports.is_away(platform, options):  # else another worker shall find it as it is
+            await attempts.postpone(platform, job_id, reason=choice.reason)
+    except UnsupportedOption as error:
         await attempts.give_up(platform, job_id, code=error.code, reason=str(error))
-    elif not await engine_reports.has_another(platform, options):  # else another worker shall find it as it is
-        await attempts.postpone(platform, job_id, reason=missing.reason)
+    return None
 
 
 async def _settle(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None], ending: Ending) -> None:
