@@ -12,7 +12,7 @@ run: .venv/.core ## Serve until Ctrl-C
 	@$(BIN)/escriba up
 
 test: .venv/.dev ## Set everything up and pass all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 whisperx: .venv-whisperx/.whisperx ## Install WhisperX, in an environment of its own (2 GB; 7 GB with CUDA)
 

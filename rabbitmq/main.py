@@ -7,6 +7,7 @@ import signal
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
+from aio_pika.connection import make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from config.settings import Settings
@@ -51,7 +52,8 @@ class Door:
         while not stop.is_set():
             tries += 1
             try:
-                async with await self._connect() as connection:
+                async with self._connection() as connection:  # which closes what could not be connected, too
+                    await connection.connect(timeout=CONNECT_TIMEOUT_SECONDS)
                     await self._attend(connection, stop)
             except CONNECTION_EXCEPTIONS as error:
                 log.warning("RabbitMQ is away: %s", type(error).__name__)
@@ -59,8 +61,8 @@ class Door:
                     raise BrokerUnavailable(tries, type(error).__name__) from error
                 await _first_of(stop, within=self._settings.connect_wait_seconds)
 
-    async def _connect(self) -> AbstractConnection:
-        return await aio_pika.connect(self._settings.url.get_secret_value(), timeout=CONNECT_TIMEOUT_SECONDS)
+    def _connection(self) -> AbstractConnection:
+        return aio_pika.Connection(make_url(self._settings.url.get_secret_value()))
 
     async def _attend(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
         """Take and give until `stop`. Raises ConnectionError where the connection, or a part of it, is lost."""

@@ -124,20 +124,42 @@ async def _listen(platform: Platform, attendance: Attendance, stop: asyncio.Even
 
     Each connection gets a new arq worker: one that lost Redis in the middle of a pick-up has lost count of its slots.
     """
-    while not stop.is_set():
-        arq = _arq_worker(platform.settings, attendance)
-        picking = asyncio.create_task(_stop_picking(arq, stop))
-        try:
-            await arq.main()
-        except (RedisError, OSError) as error:
-            log.warning("redis is away (%s); running jobs go on", type(error).__name__)
-        except Exception:
-            log.exception("listening to redis broke off; running jobs go on")
-        finally:
-            picking.cancel()
-            with contextlib.suppress(Exception):
-                await arq.pool.aclose(close_connection_pool=True)
-        await asyncio.sleep(RECONNECT_SECONDS)
+    left: set[asyncio.Task[None]] = set()
+    try:
+        while not stop.is_set():
+            arq = _arq_worker(platform.settings, attendance)
+            try:
+                await _pick(arq, stop)
+            except (RedisError, OSError) as error:
+                log.warning("redis is away (%s); running jobs go on", type(error).__name__)
+            except Exception:
+                log.exception("listening to redis broke off; running jobs go on")
+            finally:
+                left.add(leaving := asyncio.create_task(_leave(arq)))
+                leaving.add_done_callback(left.discard)
+            await asyncio.sleep(RECONNECT_SECONDS)
+    finally:
+        await asyncio.gather(*left)
+
+
+async def _pick(arq: Worker, stop: asyncio.Event) -> None:
+    picking = asyncio.create_task(_stop_picking(arq, stop))
+    try:
+        await arq.main()
+    finally:
+        picking.cancel()
+
+
+async def _leave(arq: Worker) -> None:
+    """Close an arq worker's connections once the jobs that it brought have ended: until then it still speaks of them.
+
+    What it could not say to Redis is told by nobody: the row has it.
+    """
+    try:
+        await asyncio.gather(*arq.tasks.values(), return_exceptions=True)
+    finally:
+        with contextlib.suppress(Exception):
+            await arq.pool.aclose(close_connection_pool=True)
 
 
 async def _stop_picking(arq: Worker, stop: asyncio.Event) -> None:
