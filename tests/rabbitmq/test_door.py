@@ -9,13 +9,18 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import aio_pika
 import asyncpg
 import pytest
 from pika.exceptions import UnroutableError
 
 from config.settings import Settings
-from services.platform import Platform
+from domain.request_errors import BrokerUnavailable
+from rabbitmq.audio_files import AudioFiles
+from rabbitmq.main import Door
+from services.platform import Platform, open_platform
 from tests.conftest import ROOT
 from tests.rabbitmq.conftest import numbers, opened, under
 from tests.support.amqp_client import EXCHANGES, QUEUES, REQUESTS, RESULTS, RETRIES, AmqpClient
@@ -250,6 +255,26 @@ async def test_a_start_without_a_broker_is_given_up_with_a_reason(environ: dict[
     assert door.returncode == 1
     assert b"RabbitMQ could not be reached in 2 tries" in said
     assert b"a-secret" not in said
+
+
+async def test_what_could_not_be_connected_is_closed_all_the_same(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[aio_pika.Connection] = []
+
+    class Remembered(aio_pika.Connection):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(aio_pika, "Connection", Remembered)
+    settings = under(environ, **ATTEMPTS, RABBITMQ_URL=f"amqp://127.0.0.1:{free_port()}/")
+    files = AudioFiles(settings.rabbitmq, limit=1)
+    async with open_platform(settings, application="rabbitmq") as platform:
+        with pytest.raises(BrokerUnavailable):
+            await Door(platform, files, None).serve(asyncio.Event())
+    await files.close()
+    assert [connection.is_closed for connection in made] == [True, True]
 
 
 # Outside clients

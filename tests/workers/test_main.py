@@ -1,6 +1,7 @@
 """A worker process as a whole: how it goes on, or ends, where a part of it breaks."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from arq.worker import Worker
@@ -60,6 +61,35 @@ async def test_a_worker_whose_duty_breaks_off_drains_and_ends_with_the_reason(
             main._serve(AtWork("w", platform, registry_of(engine)), Unused(), asyncio.Event(), None), 30
         )
     assert (await row(platform, job_id))["state"] == "completed"
+
+
+async def test_what_arq_still_had_to_say_of_a_job_is_said_before_its_connections_are_closed(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen, finish, left, workers = Worker.main, Worker.finish_job, asyncio.Event(), []
+
+    async def tells_when_it_is_left(arq: Worker) -> None:
+        workers.append(arq)
+        try:
+            await listen(arq)
+        finally:
+            left.set()
+
+    async def is_late(arq: Worker, *args: Any) -> None:
+        await left.wait()
+        await finish(arq, *args)
+
+    monkeypatch.setattr(Worker, "main", tells_when_it_is_left)
+    monkeypatch.setattr(Worker, "finish_job", is_late)
+    engine, stop = ScriptedEngine(), asyncio.Event()
+    serving = asyncio.create_task(main._serve(AtWork("w", platform, registry_of(engine)), Unused(), stop, None))
+    await make_job(platform, content=tone(1.0))
+    await asyncio.wait_for(engine.ended.wait(), 30)
+    stop.set()
+    await serving
+    (arq,) = workers
+    assert [task.done() and task.exception() for task in arq.tasks.values()] == [None]
+    assert not any(connection.is_connected for connection in arq.pool.connection_pool._available_connections)
 
 
 @pytest.mark.parametrize(("jobs", "said", "connections"), [(3, 8, 11), (20, 8, 45), (3, 30, 30)])
