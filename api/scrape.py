@@ -80,6 +80,10 @@ def _of_jobs(found: Vitals) -> Iterator[Metric]:
     }
     for name, (what, field) in by_engine.items():
         yield _gauge(name, what, ("engine",), (((line.engine,), getattr(line, field)) for line in found.lines))
+    lanes = [((queue.lane,), queue) for queue in found.queues]
+    oldest = "How long the first job of the lane that could begin has waited"
+    yield _gauge("lane_jobs", "Jobs that wait in the lane", ("lane",), ((lane, line.waiting) for lane, line in lanes))
+    yield _gauge("lane_oldest_seconds", oldest, ("lane",), ((lane, line.oldest_due_seconds) for lane, line in lanes))
     yield _gauge("pending_jobs", "Recordings that nobody has asked to be run", (), [((), found.pending)])
     lately = f"Jobs that ended within the last {LATELY.total_seconds() / 60:.0f} minutes"
     yield _gauge("jobs_ended_lately", lately, ("state",), (((state,), count) for state, count in found.ended.items()))

@@ -16,10 +16,13 @@ from db.queue_view import RUNS, WAITS
 from db.tables import Job
 from db.webhook_tables import Delivery, WebhookEndpoint
 from domain.announcements import DeliveryState, EndpointState
+from domain.lanes import Lane
 from domain.lifecycle import TERMINAL, JobState
 
 OTHER = "other"
 """In place of an engine that nobody knows any more."""
+
+DUE = and_(WAITS, Job.run_at <= func.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,16 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits in one lane."""
+
+    lane: Lane
+    waiting: int
+    oldest_due_seconds: float
+    """For how long the first of those that are due has been; 0 where none is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """Deliveries that have not come to their end."""
 
@@ -53,14 +66,13 @@ class Backlog:
 async def lines(session: AsyncSession, known: Sequence[str]) -> list[Line]:
     """One for each engine of `known`, and one for all others together, of which there are jobs."""
     engine = case((Job.engine.in_(known), Job.engine), else_=OTHER).label("engine")
-    due = and_(WAITS, Job.run_at <= func.now())
     statement = (
         select(
             engine,
             func.count().filter(WAITS),
             func.count().filter(WAITS, Job.run_at > func.now()),
             func.count().filter(RUNS),
-            _age(func.min(Job.run_at).filter(due)),
+            _age(func.min(Job.run_at).filter(DUE)),
             func.count().filter(RUNS, LOST),
             func.count().filter(Job.crash_count > 0),
         )
@@ -68,6 +80,13 @@ async def lines(session: AsyncSession, known: Sequence[str]) -> list[Line]:
         .group_by(engine)
     )
     return [Line(*row) for row in await session.execute(statement)]
+
+
+async def queues(session: AsyncSession) -> list[Queue]:
+    """One for each lane."""
+    statement = select(Job.lane, func.count(), _age(func.min(Job.run_at).filter(DUE))).where(WAITS).group_by(Job.lane)
+    found = {lane: (waiting, oldest) for lane, waiting, oldest in await session.execute(statement)}
+    return [Queue(lane, *found.get(lane, (0, 0.0))) for lane in Lane]
 
 
 async def pending(session: AsyncSession) -> int:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from db import vitals
 from db.session import EVERYBODY
-from db.vitals import Backlog, Line
+from db.vitals import Backlog, Line, Queue
 from domain.announcements import EndpointState
 from domain.capabilities import AUTO
 from domain.lifecycle import JobState
@@ -21,6 +21,8 @@ class Vitals:
     engines: Overview
     lines: tuple[Line, ...]
     """By engine, for all that there are; and one for names that no engine has any more, where jobs asked for them."""
+    queues: list[Queue]
+    """By lane."""
     pending: int
     """Recordings that wait to be run."""
     ended: dict[JobState, int]
@@ -39,6 +41,7 @@ async def look(platform: Platform) -> Vitals:
         return Vitals(
             engines=engines,
             lines=tuple({**quiet, **found}.values()),
+            queues=await vitals.queues(session),
             pending=await vitals.pending(session),
             ended=await vitals.ended(session, within=LATELY),
             backlog=await vitals.backlog(session),

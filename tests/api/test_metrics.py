@@ -13,6 +13,7 @@ from api.scrape import Scrape
 from config.load import load_settings
 from domain.capabilities import EngineReport
 from domain.errors import NoAudio
+from domain.lanes import Lane
 from domain.lifecycle import JobState
 from services import attempts, engine_reports
 from services.platform import Platform
@@ -72,6 +73,20 @@ async def test_the_line_is_told_by_engine_and_how_long_its_first_has_waited(
     assert now["escriba_queue_later_jobs", of_english] - before["escriba_queue_later_jobs", of_english] == 1
     assert 70 <= now["escriba_queue_oldest_seconds", of_english] < 600
     assert now["escriba_queue_oldest_seconds", ("scripted",)] == 0
+
+
+async def test_each_lane_tells_what_waits_in_it_and_how_long_its_first_has_waited(
+    platform: Platform, look: Look
+) -> None:
+    before = await look()
+    first, later = [await make_job(platform, lane=Lane.INTERACTIVE) for _ in range(2)]
+    await force(platform, f"UPDATE transcript_jobs SET run_at = now() - interval '50 s' WHERE id = '{first}'")
+    await force(platform, f"UPDATE transcript_jobs SET run_at = now() + interval '1 h' WHERE id = '{later}'")
+    now = await look()
+    grown = {lane: now["escriba_lane_jobs", (lane,)] - before["escriba_lane_jobs", (lane,)] for lane in Lane}
+    assert grown == {Lane.INTERACTIVE: 2, Lane.NORMAL: 0, Lane.BULK: 0}
+    assert 50 <= now["escriba_lane_oldest_seconds", ("interactive",)] < 600
+    assert now["escriba_lane_oldest_seconds", ("bulk",)] == 0
 
 
 async def test_recordings_that_wait_to_be_run_are_told(platform: Platform, look: Look) -> None:
