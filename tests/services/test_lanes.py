@@ -259,5 +259,5 @@ async def test_thousands_of_jobs_of_one_owner_cost_what_a_few_do(platform: Platf
     for kind in kinds:
         await add(platform, 3000, "ana", **kind)
     await force(platform, "ANALYZE transcript_jobs")
-    # To look at all of them would be some 600 pages, or 9,000 visits; a plan of another shape may cost a few dozen more.
+    # To look at all of them would be 600 pages, or 9,000 visits; a plan of another shape may cost some dozens more.
     assert await pages_read(platform) <= few + 200

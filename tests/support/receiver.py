@@ -40,6 +40,19 @@ def always(status: int, *headers: str) -> Answer:
     return answer
 
 
+class Dawdling:
+    """An answer that is long in coming: until `go_on` is set."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _: Received) -> bytes:
+        self.asked.set()
+        await self.go_on.wait()
+        return response(200, body=self._body)
+
+
 class Receiver:
     def __init__(self, scheme: str) -> None:
         self.scheme = scheme

@@ -23,7 +23,7 @@ from services.platform import Platform
 from tests.support.audio import tone
 from tests.support.cells import Unused
 from tests.support.jobs import ME, force, make_job, nobody_waits, row
-from tests.support.receiver import Received, Receiver, response
+from tests.support.receiver import Dawdling, Receiver
 from tests.support.scripted import ScriptedEngine, registry_of
 from workers.attendance import Attendance
 from workers.pipeline import Tried
@@ -291,14 +291,7 @@ async def test_a_suspect_is_no_choice_while_no_cell_is_free(
 async def test_a_recording_that_is_to_be_fetched_is_no_choice_while_there_is_no_place_for_it(
     platform: Platform, here: Attendance, receiver: Receiver
 ) -> None:
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def dawdle(_: Received) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return response(200, body=SECOND)
-
-    receiver.answer = dawdle
+    receiver.answer = server = Dawdling(SECOND)
     wanted = submission.Submission(JobOptions(engine="scripted"), lane=Lane.INTERACTIVE)
     linked = [
         (await submission.submit(platform, ME, wanted, submission.link(platform, receiver.url), filename=None)).job_id
@@ -306,13 +299,13 @@ async def test_a_recording_that_is_to_be_fetched_is_no_choice_while_there_is_no_
     ]
     there = await job(platform, lane=Lane.BULK)
     fetching = asyncio.create_task(here.attend(linked[0]))
-    await asked.wait()
+    await server.asked.wait()
     await here.attend(linked[1])
     assert await state(platform, there) == "completed"
     assert (await row(platform, linked[1]))["message"] is None, "it was not looked at"
     await here.attend(linked[1])
     assert (await row(platform, linked[1]))["message"] == "waiting to be fetched, as other recordings are"
-    go_on.set()
+    server.go_on.set()
     await fetching
 
 

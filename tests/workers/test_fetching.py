@@ -26,7 +26,7 @@ from tests.support.endpoints import run_sql
 from tests.support.hostile_urls import HOSTILE
 from tests.support.jobs import ME, force, row
 from tests.support.jobs import make_job as make_uploaded
-from tests.support.receiver import Received, Receiver, always, receiving, response
+from tests.support.receiver import Dawdling, Received, Receiver, always, receiving, response
 from tests.support.scripted import ScriptedEngine, registry_of
 from workers.pipeline import run_attempt
 
@@ -266,35 +266,21 @@ async def test_a_url_is_never_logged_and_stands_in_no_other_table(
 
 
 async def test_the_stage_says_that_a_recording_is_being_fetched(platform: Platform, receiver: Receiver) -> None:
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def dawdle(_: Received) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return response(200, body=SECOND)
-
     async def script(_: Path, __: Hearing) -> AsyncIterator[Heard]:
         yield Segment(start=0, end=1, text="heard")
 
-    receiver.answer = dawdle
+    receiver.answer = server = Dawdling(SECOND)
     job_id = await make_job(platform, receiver.url)
     attempt = asyncio.create_task(run(platform, job_id, ScriptedEngine(script)))
-    await asked.wait()
+    await server.asked.wait()
     status = await reading.status(platform, ME, job_id)
     assert (status.job.state, status.event.stage) == ("processing", "fetch")
-    go_on.set()
+    server.go_on.set()
     await attempt
 
 
 async def test_servers_that_dawdle_keep_no_worker_from_what_is_there(platform: Platform, receiver: Receiver) -> None:
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def dawdle(_: Received) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return response(200, body=SECOND)
-
-    receiver.answer = dawdle
+    receiver.answer = server = Dawdling(SECOND)
     fetches = asyncio.Semaphore(1)
 
     async def attempt(job_id: UUID) -> None:
@@ -304,13 +290,13 @@ async def test_servers_that_dawdle_keep_no_worker_from_what_is_there(platform: P
     slow, next_one = await make_job(platform, receiver.url), await make_job(platform, receiver.url)
     there = await make_uploaded(platform, content=SECOND)
     fetching_it = asyncio.create_task(attempt(slow))
-    await asked.wait()
+    await server.asked.wait()
     await attempt(next_one)
     await attempt(there)
     waiting = await row(platform, next_one)
     assert (waiting["state"], waiting["fence"], receiver.connections) == ("queued", 0, 1)
     assert (await row(platform, there))["state"] == "completed"
-    go_on.set()
+    server.go_on.set()
     await fetching_it
     await force(platform, f"UPDATE transcript_jobs SET run_at = now() WHERE id = '{next_one}'")
     await attempt(next_one)
@@ -320,23 +306,17 @@ async def test_servers_that_dawdle_keep_no_worker_from_what_is_there(platform: P
 async def test_of_urls_that_come_at_once_no_more_are_begun_than_there_is_room_for(
     platform: Platform, receiver: Receiver
 ) -> None:
-    asked, go_on, fetches = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(1)
-
-    async def dawdle(_: Received) -> bytes:
-        asked.set()
-        await go_on.wait()
-        return response(200, body=SECOND)
-
-    receiver.answer = dawdle
+    fetches = asyncio.Semaphore(1)
+    receiver.answer = server = Dawdling(SECOND)
     jobs = [await make_job(platform, receiver.url) for _ in range(3)]
     registry = registry_of(ScriptedEngine())
     attempts = [
         asyncio.create_task(run_attempt(platform, registry, job, worker="worker-1", fetches=fetches)) for job in jobs
     ]
-    await asked.wait()
+    await server.asked.wait()
     while sum(not attempt.done() for attempt in attempts) > 1:
         await asyncio.wait([attempt for attempt in attempts if not attempt.done()], return_when="FIRST_COMPLETED")
     assert sorted([(await row(platform, job))["state"] for job in jobs]) == ["processing", "queued", "queued"]
-    go_on.set()
+    server.go_on.set()
     await asyncio.gather(*attempts)
     assert not fetches.locked()
