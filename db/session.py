@@ -18,12 +18,17 @@ IDLE_SECONDS = 3
 """How long a transaction may stand still before PostgreSQL ends it: a process that was stopped in the middle of one, or
 cut off, holds the locks of rows, and a worker that waits for one to renew its lease would lose it."""
 
+TRANSACTION_SECONDS = 12
+"""How long a transaction may take in all. A process may also stop between two messages of one statement, which asyncpg
+prepares and then runs, and PostgreSQL does not call that standing still. Less than a lease, several times what the
+longest of ours takes. PostgreSQL 17 and later know it; with an older one such locks last until the process goes on."""
+
 COMMAND_TIMEOUT_SECONDS = 60
 """Backstop for a connection whose other end has vanished. Long, as PostgreSQL may pause and return."""
 
-AWAY = ("08", "25006", "25P03", "53", "57P01", "57P02", "57P03")
-"""SQLSTATE classes and codes that say "not now": connection failures, a transaction that stood still for too long,
-shutdowns, start-up, too many connections."""
+AWAY = ("08", "25006", "25P03", "25P04", "53", "57P01", "57P02", "57P03")
+"""SQLSTATE classes and codes that say "not now": connection failures, a transaction that stood still, or took, for too
+long, shutdowns, start-up, too many connections."""
 
 
 EVERYBODY, NOBODY = "*", ""
@@ -79,6 +84,7 @@ class Sessions:
                 },
             },
         )
+        event.listen(engine.sync_engine, "connect", _limit_transactions)
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         if guarded:
             event.listen(engine.sync_engine, "checkout", _refuse_unguarded)
@@ -122,6 +128,11 @@ class Sessions:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _limit_transactions(connection: Any, _record: object) -> None:
+    if connection.driver_connection.get_server_version().major >= 17:
+        connection.run_async(lambda raw: raw.execute(f"SET transaction_timeout = '{TRANSACTION_SECONDS}s'"))
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

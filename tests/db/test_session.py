@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from config.settings import DatabaseSettings, Settings
+from db import session as session_module
 from db.session import Sessions
 from domain.errors import DatabaseUnavailable
 from tests.support.servers import free_port
@@ -73,3 +74,21 @@ async def test_a_pool_that_is_used_up_is_as_a_database_that_is_away(
         with pytest.raises(DatabaseUnavailable):
             async with way(sessions) as another:
                 await another.execute(text("SELECT 1"))
+
+
+async def test_a_process_that_stops_between_the_messages_of_a_statement_does_not_keep_its_locks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "TRANSACTION_SECONDS", 1)
+    name = {"name": str(uuid4())}
+    stopped = Sessions.connect(settings.database, application="stopped")
+    with pytest.raises(DatabaseUnavailable):
+        async with stopped.begin() as session:
+            await session.execute(text("INSERT INTO duties (name, holder, until) VALUES (:name, 'it', now())"), name)
+            connection = (await (await session.connection()).get_raw_connection()).driver_connection
+            assert connection is not None
+            await connection.prepare("SELECT count(*) FROM duties")  # PostgreSQL now waits to be told to run it
+            await eventually(connection.is_closed)
+    async with stopped.begin() as session:
+        assert await session.scalar(text("SELECT holder FROM duties WHERE name = :name"), name) is None
+    await stopped.close()
