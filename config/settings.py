@@ -101,7 +101,7 @@ class DatabaseSettings(Section):
 
     url: PostgresUrl = env(
         "DATABASE_URL",
-        "PostgreSQL 17 or later, as postgresql://user:password@host:port/name. `escriba up` brings its own where not set.",
+        "PostgreSQL 17 or later: postgresql://user:password@host:port/name. `escriba up` brings its own where not set.",
         aliases=("GRABADORA_DATABASE_URL",),
     )
     migration_url: PostgresUrl | None = env(
