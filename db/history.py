@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,26 +12,30 @@ from db.tables import Job, JobEvent, Segment, SpeakerEdits
 from domain.events import Event
 from domain.speakers import SpeakerEdits as Edits
 
+# Built once: a thousand clients that come back at a time ask each of these.
+OF, BEHIND = bindparam("of_job"), bindparam("behind")
+EVENTS = select(JobEvent.event).where(JobEvent.job_id == OF, JobEvent.seq > BEHIND).order_by(JobEvent.seq)
+SEGMENTS = (
+    select(Segment.n, Segment.segment)
+    .where(Segment.job_id == OF, Segment.fence == bindparam("under_fence"), Segment.n > BEHIND)
+    .order_by(Segment.n)
+)
+POSITIONS = select(Job.id, Job.seq, Job.fence, Job.segments_n).where(Job.id.in_(bindparam("jobs", expanding=True)))
+
 
 async def events_after(session: AsyncSession, job_id: UUID, seq: int) -> list[Event]:
-    rows = await session.scalars(
-        select(JobEvent.event).where(JobEvent.job_id == job_id, JobEvent.seq > seq).order_by(JobEvent.seq)
-    )
+    rows = await session.scalars(EVENTS, {"of_job": job_id, "behind": seq})
     return [Event.model_validate(row) for row in rows]
 
 
 async def segments_after(session: AsyncSession, job_id: UUID, fence: int, n: int) -> list[tuple[int, dict[str, Any]]]:
-    rows = await session.execute(
-        select(Segment.n, Segment.segment)
-        .where(Segment.job_id == job_id, Segment.fence == fence, Segment.n > n)
-        .order_by(Segment.n)
-    )
+    rows = await session.execute(SEGMENTS, {"of_job": job_id, "under_fence": fence, "behind": n})
     return [(number, segment) for number, segment in rows]
 
 
 async def positions(session: AsyncSession, job_ids: Iterable[UUID]) -> dict[UUID, tuple[int, int, int]]:
     """For each job: number of its last event, its fence, and how many segments of that fence are kept."""
-    rows = await session.execute(select(Job.id, Job.seq, Job.fence, Job.segments_n).where(Job.id.in_(list(job_ids))))
+    rows = await session.execute(POSITIONS, {"jobs": list(job_ids)})
     return {job_id: (seq, fence, n) for job_id, seq, fence, n in rows}
 
 

@@ -100,7 +100,7 @@ class Sessions:
 
     @asynccontextmanager
     async def alone(self, *, owner: str | None = None) -> AsyncIterator[AsyncSession]:
-        """For one statement, which is a transaction of its own: the ways to PostgreSQL for BEGIN and COMMIT are saved.
+        """Each statement is a transaction of its own: the ways to PostgreSQL for BEGIN and COMMIT are saved.
 
         Raises DatabaseUnavailable, as `begin`.
         """

@@ -226,7 +226,7 @@ async def _missed(platform: Platform, caller: Caller, job_id: UUID, position: Po
 
     And the position behind all of it, made of what was read and not of the row, which may be newer than the events.
     """
-    async with platform.sessions.begin(owner=caller.owner) as session:
+    async with platform.sessions.alone(owner=caller.owner) as session:
         # The events before the row, so that the row knows at least what they tell of: an end comes with its result.
         states = await history.events_after(session, job_id, position.seq)
         found = await jobs.get(session, job_id, owner=None)
