@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import BindParameter, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,7 +13,8 @@ from domain.events import Event
 from domain.speakers import SpeakerEdits as Edits
 
 # Built once: a thousand clients that come back at a time ask each of these.
-OF, BEHIND = bindparam("of_job"), bindparam("behind")
+OF: BindParameter[UUID] = bindparam("of_job")
+BEHIND: BindParameter[int] = bindparam("behind")
 EVENTS = select(JobEvent.event).where(JobEvent.job_id == OF, JobEvent.seq > BEHIND).order_by(JobEvent.seq)
 SEGMENTS = (
     select(Segment.n, Segment.segment)
