@@ -35,7 +35,7 @@ MAX_LINK_SECONDS = 604_800
 """S3's own limit for a presigned URL: seven days."""
 
 UPLOADS_PAGE = 1000
-NO_UPLOAD = "NoSuchUpload"
+NO_KEY, NO_UPLOAD = "NoSuchKey", "NoSuchUpload"
 THREADS = 16
 CONNECT_TIMEOUT_SECONDS = 3.0
 SILENCE_TIMEOUT_SECONDS = 30.0
@@ -222,12 +222,12 @@ class _Answer:
 
 
 @contextmanager
-def _server_errors(*, gone: str = "NoSuchKey") -> Iterator[None]:
-    """`gone` is what the server calls what is not there."""
+def _server_errors(*gone: str) -> Iterator[None]:
+    """`gone` is what the server calls what is not there: where nothing is said, NO_KEY."""
     try:
         yield
     except S3Error as error:
-        if error.code == gone:
+        if error.code in (gone or (NO_KEY,)):
             raise ObjectNotFound from error
         logger.warning("the S3 server refused: %s", error.code)
         raise StorageUnavailable from error
@@ -337,7 +337,7 @@ def _begin(client: Minio, bucket: str, key: str) -> str:
 
 
 def _parts(client: Minio, bucket: str, key: str, upload_id: str) -> list[Part]:
-    with _server_errors(gone=NO_UPLOAD):
+    with _server_errors(NO_UPLOAD):
         return client._list_parts(bucket, key, upload_id, max_parts=MOST_PARTS).parts
 
 
@@ -345,7 +345,7 @@ def _join(client: Minio, bucket: str, key: str, upload_id: str, sizes: Sequence[
     with suppress(ObjectNotFound):
         there = {part.part_number: part for part in _parts(client, bucket, key, upload_id)}
         refuse_missing({number: part.size or 0 for number, part in there.items()}, sizes)
-        with _server_errors(gone=NO_UPLOAD):
+        with _server_errors(NO_UPLOAD):
             _complete(client, bucket, key, upload_id, [there[number] for number in range(1, len(sizes) + 1)])
         return
     _size(client, bucket, key)  # where the upload is gone, it may have been completed before
@@ -359,7 +359,7 @@ def _complete(client: Minio, bucket: str, key: str, upload_id: str, parts: list[
 
 
 def _drop(client: Minio, bucket: str, key: str, upload_id: str) -> None:
-    with suppress(ObjectNotFound), _server_errors(gone=NO_UPLOAD):
+    with suppress(ObjectNotFound), _server_errors(NO_UPLOAD, NO_KEY):  # the latter is Swift's word where all is joined
         client._abort_multipart_upload(bucket, key, upload_id)
 
 

@@ -90,6 +90,8 @@ async def test_a_recording_goes_to_the_store_and_is_heard(
         assert (await client.post(f"{UPLOADS}/{upload['upload_id']}/complete")).status_code == 202
     await work(upload["job_id"])
     assert (await client.get(f"{JOBS}/result/{upload['job_id']}")).json()["duration"] == pytest.approx(400)
+    receipt = (await client.delete(f"{JOBS}/{upload['job_id']}")).json()
+    assert (receipt["status"], receipt["objects_deleted"]) == ("erased", 2), receipt
 
 
 async def test_a_part_of_another_size_is_refused_by_the_store(client: httpx.AsyncClient, recording: bytes) -> None:

@@ -331,6 +331,12 @@ class StoreContract(ABC):
         await store.drop_parts(SOURCE, sending)
         assert await store.delete_unfinished(0) == 0
 
+    async def test_to_drop_parts_that_are_joined_takes_nothing_away(self, store: Store) -> None:
+        sending, body = await self.begin(store, {1: PART, 2: 10})
+        await store.join_parts(SOURCE, sending, [PART, 10])
+        await store.drop_parts(SOURCE, sending)
+        assert await read(store, SOURCE) == body
+
     async def test_a_sweep_removes_sendings_that_nobody_ended(self, store: Store) -> None:
         sending, _ = await self.begin(store, {1: 1000})
         assert await store.delete_unfinished(3600) == 0
