@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any, get_args
 from uuid import UUID, uuid4
 
-from sqlalchemy import bindparam, case, delete, exists, func, insert, literal, select, tuple_, update
+from sqlalchemy import Integer, Interval, bindparam, case, delete, exists, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from db.announcements import HEARD, announced_body, ping
 from db.tables import Job, Transcript
@@ -134,6 +135,40 @@ async def forget_job(session: AsyncSession, job_id: UUID) -> None:
 # What a relay does
 
 
+def _take_up() -> ReturningUpdate[*tuple[Any, ...]]:
+    due = (
+        select(Delivery.id, Delivery.endpoint_id, Delivery.next_at)
+        .where(Delivery.state == DeliveryState.PENDING, Delivery.next_at <= func.now())
+        .where(Delivery.endpoint_id.is_not(None), Delivery.endpoint_id.not_in(bindparam("busy", expanding=True)))
+        .order_by(Delivery.next_at)
+        .limit(2 * bindparam("at_most", type_=Integer()))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    place = func.row_number().over(partition_by=due.c.endpoint_id, order_by=due.c.next_at)
+    ranked = select(due.c.id, due.c.next_at, place.label("place")).subquery("ranked")
+    fair = select(ranked.c.id).where(ranked.c.place <= bindparam("share", type_=Integer()))
+    taken = fair.order_by(ranked.c.next_at).limit(bindparam("at_most", type_=Integer()))
+    secret_is_valid = WebhookEndpoint.previous_secret_until > func.now()
+    return (
+        update(Delivery)
+        .where(Delivery.id.in_(taken), Delivery.event_id == OutboxEvent.id, Delivery.endpoint_id == WebhookEndpoint.id)
+        .values(fence=Delivery.fence + 1, next_at=func.now() + bindparam("lease", type_=Interval()))
+        .returning(
+            *TAKEN_UP,
+            WebhookEndpoint.id.label("endpoint_id"),
+            WebhookEndpoint.url,
+            WebhookEndpoint.secret,
+            case((secret_is_valid, WebhookEndpoint.previous_secret)).label("previous"),
+            WebhookEndpoint.failing_since.is_not(None).label("failing"),
+        )
+    )
+
+
+TAKE_UP = _take_up()
+"""Built once, as a relay with nothing to do asks every second."""
+
+
 async def take_up(
     session: AsyncSession, *, lease: timedelta, limit: int, share: int, busy: Collection[UUID]
 ) -> list[OwedToEndpoint]:
@@ -141,34 +176,8 @@ async def take_up(
 
     Oldest first. What another relay is just taking is passed over.
     """
-    due = (
-        select(Delivery.id, Delivery.endpoint_id, Delivery.next_at)
-        .where(Delivery.state == DeliveryState.PENDING, Delivery.next_at <= func.now())
-        .where(Delivery.endpoint_id.is_not(None), Delivery.endpoint_id.not_in(list(busy)))
-        .order_by(Delivery.next_at)
-        .limit(2 * limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    place = func.row_number().over(partition_by=due.c.endpoint_id, order_by=due.c.next_at)
-    ranked = select(due.c.id, due.c.next_at, place.label("place")).subquery("ranked")
-    taken = select(ranked.c.id).where(ranked.c.place <= share).order_by(ranked.c.next_at).limit(limit)
-    statement = (
-        update(Delivery)
-        .where(Delivery.id.in_(taken), Delivery.event_id == OutboxEvent.id, Delivery.endpoint_id == WebhookEndpoint.id)
-        .values(fence=Delivery.fence + 1, next_at=func.now() + lease)
-        .returning(
-            *TAKEN_UP,
-            WebhookEndpoint.id.label("endpoint_id"),
-            WebhookEndpoint.url,
-            WebhookEndpoint.secret,
-            case((WebhookEndpoint.previous_secret_until > func.now(), WebhookEndpoint.previous_secret)).label(
-                "previous"
-            ),
-            WebhookEndpoint.failing_since.is_not(None).label("failing"),
-        )
-    )
-    rows = (await session.execute(statement, execution_options=WITHOUT_SYNC)).mappings()
+    given = {"lease": lease, "at_most": limit, "share": share, "busy": list(busy)}
+    rows = (await session.execute(TAKE_UP, given, execution_options=WITHOUT_SYNC)).mappings()
     return [_owed(dict(row)) for row in rows]
 
 

@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, case, exists, func, insert, literal, select, update
+from sqlalchemy import and_, bindparam, case, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from db.moves import after
 from db.tables import Job
 from db.video_tables import Video
 from domain.lifecycle import ENDED, MAX_CRASHES
@@ -46,8 +48,7 @@ async def count(session: AsyncSession, job_id: UUID, *, owner: str) -> int:
 # What a worker does
 
 
-async def take_up(session: AsyncSession, *, worker: str, lease: timedelta) -> Video | None:
-    """The video that is due longest, of those whose job has ended, however it did; under a new fence."""
+def _take_up() -> ReturningUpdate[Any]:
     due = (
         select(Video.id)
         .where(WAITS, Video.run_at <= NOW)
@@ -60,13 +61,21 @@ async def take_up(session: AsyncSession, *, worker: str, lease: timedelta) -> Vi
     taken = {
         "state": VideoState.PROCESSING,
         "fence": Video.fence + 1,
-        "worker_id": worker,
-        "lease_until": NOW + lease,
+        "worker_id": bindparam("worker"),
+        "lease_until": after("lease"),
         "started_at": func.coalesce(Video.started_at, NOW),
         "progress": 0.0,
     }
-    statement = update(Video).where(Video.id == due.c.id, WAITS).values(**taken, updated_at=NOW).returning(Video)
-    return (await session.scalars(statement)).one_or_none()
+    return update(Video).where(Video.id == due.c.id, WAITS).values(**taken, updated_at=NOW).returning(Video)
+
+
+TAKE_UP = _take_up()
+"""Built once, as a worker with nothing to do asks every second."""
+
+
+async def take_up(session: AsyncSession, *, worker: str, lease: timedelta) -> Video | None:
+    """The video that is due longest, of those whose job has ended, however it did; under a new fence."""
+    return (await session.scalars(TAKE_UP, {"worker": worker, "lease": lease})).one_or_none()
 
 
 def _held(video_id: UUID, fence: int) -> tuple[Any, ...]:
