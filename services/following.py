@@ -7,7 +7,7 @@ whenever a number is missing, and one query a process every two seconds finds wh
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -21,11 +21,13 @@ from domain.events import Cursor, Event
 from domain.lifecycle import ENDED, JobState
 from domain.transcript import Segment
 from services.platform import Platform
-from services.reading import find, standing
+from services.reading import standing
 
 log = logging.getLogger(__name__)
 
 REPAIR_SECONDS = 2.0
+Told = tuple[Event, Cursor | None]
+
 BACKLOG = 256
 """Announcements that one slow client may leave unread; beyond it, it is sent to PostgreSQL for what is durable."""
 
@@ -39,6 +41,10 @@ class Position(NamedTuple):
     seq: int = 0
     fence: int = 0
     n: int = 0
+
+    @classmethod
+    def of(cls, cursor: Cursor) -> "Position":
+        return cls(cursor.seq, cursor.fence, cursor.n)
 
     def after(self, event: Event) -> "Position | None":
         """The position behind `event`, or None where it does not come right behind this one.
@@ -158,46 +164,41 @@ class Hub:
 
 async def open_stream(
     platform: Platform, hub: Hub, caller: Caller, job_id: UUID, last: Cursor | None
-) -> AsyncGenerator[tuple[Event, Cursor | None]] | None:
+) -> AsyncGenerator[Told] | None:
     """Events of a job for one client, each durable one with the cursor that it leaves the client at.
 
     None where `last` already stands behind the job's end. Raises JobNotFound before anything is streamed.
     """
-    job, _ = await find(platform, caller, job_id)
-    if last is not None and _is_beyond(last, job):
-        last = None
-    if last is not None and job.state in ENDED and last.seq >= job.seq:
-        return None
-    return _follow(platform, hub, caller, job_id, last or Cursor())
+    told = _follow(platform, hub, caller, job_id, last)
+    snapshot = await anext(told, None)
+    return None if snapshot is None else _led_by(snapshot, told)
 
 
-def _is_beyond(cursor: Cursor, job: Job) -> bool:
-    """Does `cursor` know of what has never been? Then it is no cursor of this job, or of a database since restored."""
-    if cursor.seq > job.seq or cursor.fence > job.fence:
-        return True
-    return cursor.fence == job.fence and cursor.n > job.segments_n
+async def _led_by(snapshot: Told, others: AsyncGenerator[Told]) -> AsyncGenerator[Told]:
+    async with aclosing(others):
+        yield snapshot
+        async for told in others:
+            yield told
 
 
 async def _follow(
-    platform: Platform, hub: Hub, caller: Caller, job_id: UUID, cursor: Cursor
-) -> AsyncGenerator[tuple[Event, Cursor | None]]:
+    platform: Platform, hub: Hub, caller: Caller, job_id: UUID, last: Cursor | None
+) -> AsyncGenerator[Told]:
+    """A snapshot, and what comes behind `last`; not even a snapshot where that is nothing."""
     with hub.follower(job_id) as follower:  # first listen, then look: nothing falls between the two
-        job, transcript = await find(platform, caller, job_id)
-        yield standing(job, transcript), None
-        if cursor.seq == 0 and job.state not in ENDED:
-            cursor = cursor.model_copy(update={"seq": job.seq})  # a newcomer's snapshot has told of it
-        follower.position = Position(cursor.seq, cursor.fence, cursor.n)
-        follower.send_looking()
+        cursor = last or Cursor()
+        found = await _look(platform, caller, job_id, Position.of(cursor), owner=caller.owner)
+        if _is_beyond(cursor, found.job):
+            cursor = Cursor()
+            found = await _look(platform, caller, job_id, Position.of(cursor), owner=caller.owner)
+        ended = found.job.state in ENDED
+        if ended and cursor.seq >= found.job.seq:
+            return
+        yield standing(found.job, found.transcript), None
+        if cursor.seq == 0 and not ended:
+            cursor = cursor.model_copy(update={"seq": found.job.seq})  # a newcomer's snapshot has told of it
+        follower.position, events, progress = found.reached, found.events, None
         while True:
-            events, progress, behind = follower.take()
-            position = None if behind else _behind_all(follower.position, events)
-            if position is None:
-                try:
-                    events, position = await _missed(platform, caller, job_id, follower.position)
-                except JobNotFound:
-                    return  # erased meanwhile; a reconnect is told so
-                except DatabaseUnavailable:
-                    events, position = [], follower.position  # the repair sends it looking again
             for event in events:
                 if not cursor.wants(event):
                     continue
@@ -205,10 +206,35 @@ async def _follow(
                 yield event, cursor
                 if event.terminal:
                     return
-            follower.position = position
             if progress is not None:
                 yield progress, None
             await follower.news.wait()
+            try:
+                events, progress = await _news(platform, caller, follower)
+            except JobNotFound:
+                return  # erased meanwhile; a reconnect is told so
+
+
+async def _news(platform: Platform, caller: Caller, follower: Follower) -> tuple[list[Event], Event | None]:
+    """What is to be told next: events, and the latest progress. Raises JobNotFound."""
+    events, progress, behind = follower.take()
+    position = None if behind else _behind_all(follower.position, events)
+    if position is not None:
+        follower.position = position
+        return events, progress
+    try:
+        found = await _look(platform, caller, follower.job_id, follower.position)
+    except DatabaseUnavailable:
+        return [], progress  # the repair sends it looking again
+    follower.position = found.reached
+    return found.events, progress
+
+
+def _is_beyond(cursor: Cursor, job: Job) -> bool:
+    """Does `cursor` know of what has never been? Then it is no cursor of this job, or of a database since restored."""
+    if cursor.seq > job.seq or cursor.fence > job.fence:
+        return True
+    return cursor.fence == job.fence and cursor.n > job.segments_n
 
 
 def _behind_all(position: Position, events: list[Event]) -> Position | None:
@@ -221,15 +247,25 @@ def _behind_all(position: Position, events: list[Event]) -> Position | None:
     return following
 
 
-async def _missed(platform: Platform, caller: Caller, job_id: UUID, position: Position) -> tuple[list[Event], Position]:
-    """What is durable behind `position`: changes of state, then segments of the present attempt; an end comes last.
+class Look(NamedTuple):
+    """A job as it stands in PostgreSQL, and what is durable behind a position."""
 
-    And the position behind all of it, made of what was read and not of the row, which may be newer than the events.
-    """
+    job: Job
+    transcript: Transcript
+    events: list[Event]
+    """Changes of state, then segments of the present attempt; an end comes last."""
+    reached: Position
+    """Behind all of it: made of what was read and not of the row, which may be newer than the events."""
+
+
+async def _look(
+    platform: Platform, caller: Caller, job_id: UUID, position: Position, *, owner: str | None = None
+) -> Look:
+    """Raises JobNotFound. `owner`: of somebody to whom a job that is about to be erased is gone."""
     async with platform.sessions.alone(owner=caller.owner) as session:
         # The events before the row, so that the row knows at least what they tell of: an end comes with its result.
         states = await history.events_after(session, job_id, position.seq)
-        found = await jobs.get(session, job_id, owner=None)
+        found = await jobs.get(session, job_id, owner=owner)
         if found is None or found[0].state == JobState.PURGED:
             raise JobNotFound
         job, transcript = found
@@ -244,8 +280,8 @@ async def _missed(platform: Platform, caller: Caller, job_id: UUID, position: Po
     ]
     ends = [_with_result(event, job, transcript) for event in states if event.terminal]
     seq = max([position.seq, *(event.seq for event in states if event.seq is not None)])
-    reached = Position(seq, job.fence, rows[-1][0] if rows else after)
-    return [*(event for event in states if not event.terminal), *segments, *ends], reached
+    events = [*(event for event in states if not event.terminal), *segments, *ends]
+    return Look(job, transcript, events, Position(seq, job.fence, rows[-1][0] if rows else after))
 
 
 def _with_result(event: Event, job: Job, transcript: Transcript) -> Event:

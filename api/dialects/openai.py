@@ -19,7 +19,7 @@ from api.dialects import openai_stream, openai_views
 from api.dialects.openai_errors import PREFIX, status_of_job
 from api.dialects.openai_form import OpenAIForm, TranslationForm
 from api.dialects.openai_intake import Asked, OpenAIIntake, OpenAIIntakeDep
-from api.dialects.words import Told, why_ended
+from api.dialects.words import why_ended
 from api.errors import Responses, documented, render
 from api.event_streams import streamed
 from domain import account_errors, errors
@@ -27,7 +27,7 @@ from domain.access import Caller
 from domain.events import Event
 from domain.lifecycle import JobState
 from services import engine_reports, following, reading
-from services.following import Hub
+from services.following import Hub, Told
 from services.platform import Platform
 
 router = APIRouter(prefix=PREFIX, tags=["openai"])

@@ -14,12 +14,13 @@ from sse_starlette import ServerSentEvent
 from api.dialects import openai_views as views
 from api.dialects.openai_errors import status_of_job, type_of
 from api.dialects.openai_form import OpenAIForm
-from api.dialects.words import Delta, Place, Told, as_heard, why_ended
+from api.dialects.words import Delta, Place, as_heard, why_ended
 from api.errors import status_of
 from domain import account_errors, errors
 from domain.access import Caller
 from domain.lifecycle import JobState
 from services import reading
+from services.following import Told
 from services.platform import Platform
 
 log = logging.getLogger(__name__)

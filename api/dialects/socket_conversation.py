@@ -16,10 +16,10 @@ from api.dialects import socket_views as views
 from config import metrics
 from domain import account_errors, errors
 from domain.access import Caller
-from domain.events import Cursor, Event
+from domain.events import Event
 from domain.lifecycle import ENDED
 from services import following, queueing, reading, tickets
-from services.following import Hub
+from services.following import Hub, Told
 from services.platform import Platform
 from services.queueing import NOTHING_AHEAD
 
@@ -40,8 +40,6 @@ CLOSE_CODES: dict[type[errors.EscribaError], int] = {
 """Why a connection ends before its job: RFC 6455, section 7.4, with HTTP's statuses from 4000 on."""
 
 KNOWN = ["ping", "get_status"]
-
-Told = AsyncGenerator[tuple[Event, Cursor | None]]
 
 
 class Connections:
@@ -119,7 +117,7 @@ class Conversation:
         self._over = False
         self._turn = asyncio.Lock()
 
-    async def run(self, events: Told) -> None:
+    async def run(self, events: AsyncGenerator[Told]) -> None:
         """Returns once the end has been told; raises WebSocketDisconnect where the client leaves before.
 
         Raises JobNotFound where the job is erased meanwhile, BadToken where what the client showed is good no more,
@@ -136,7 +134,7 @@ class Conversation:
         for side in done:
             side.result()
 
-    async def _tell(self, events: Told) -> None:
+    async def _tell(self, events: AsyncGenerator[Told]) -> None:
         async with aclosing(events):
             async for event, _ in events:
                 if event.status in ENDED:

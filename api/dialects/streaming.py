@@ -14,7 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api import forms
 from api.dependencies import FollowerDep, HubDep, PlatformDep, while_allowed
-from api.dialects.words import Delta, Place, Told, as_heard, why_ended
+from api.dialects.words import Delta, Place, as_heard, why_ended
 from api.errors import documented
 from api.event_streams import STREAMED, LastIdDep, streamed
 from api.intake import IntakeDep
@@ -24,6 +24,7 @@ from domain.access import Caller
 from domain.events import Event
 from domain.lifecycle import JobState
 from services import following, reading
+from services.following import Told
 from services.platform import Platform
 
 log = logging.getLogger(__name__)

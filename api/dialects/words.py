@@ -10,6 +10,7 @@ from typing import Self
 from api.schemas import View
 from domain.events import Cursor, Event
 from domain.transcript import Segment
+from services.following import Told
 
 
 class Delta(View):
@@ -50,9 +51,6 @@ class Place:
         if event.fence == self.fence:
             return event.n == self.n and number <= self.words
         return self.fence != 0 and (delta.start + delta.end) / 2 * 1000 <= self.end_ms
-
-
-Told = tuple[Event, Cursor | None]
 
 
 async def as_heard(events: AsyncGenerator[Told], place: Place) -> AsyncGenerator[tuple[Delta | Event, Place]]:

@@ -26,13 +26,14 @@ from api.schemas import (
 )
 from api.url_intake import UrlIntakeDep
 from domain import account_errors, errors, recording_errors
-from domain.events import Cursor, Event
+from domain.events import Cursor
 from domain.intake_errors import AudioNotThere, AudioUrlRefused
 from domain.lifecycle import JobState
 from domain.profiles import PROFILES
 from domain.speakers import SpeakerChanges
 from domain.text import Plain
 from services import ending, following, reading, rerunning, speakers, tickets
+from services.following import Told
 from services.rerunning import Rerun
 
 router = APIRouter(prefix="/api/transcribe/jobs", tags=["jobs"])
@@ -170,7 +171,7 @@ async def stream(
     return streamed(_frames(while_allowed(request, caller, events)))
 
 
-async def _frames(events: AsyncGenerator[tuple[Event, Cursor | None]]) -> AsyncGenerator[bytes]:
+async def _frames(events: AsyncGenerator[Told]) -> AsyncGenerator[bytes]:
     async with aclosing(events):
         async for event, cursor in events:
             yield encoder.encode(event, cursor)

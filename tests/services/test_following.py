@@ -16,13 +16,11 @@ from domain.lifecycle import JobState
 from domain.transcript import Segment
 from services import attempts, ending, following
 from services.attempts import Attempt
-from services.following import Hub
+from services.following import Hub, Told
 from services.platform import Platform
 from tests.support.jobs import ME, NOBODY_HEARD, claimed, force, make_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
-
-Told = tuple[Event, Cursor | None]
 
 UNTOLD_SECONDS = 30
 """After which an end is one that is never told."""

@@ -56,12 +56,10 @@ BUGS: tuple[Patch, ...] = (
     Patch(
         "snapshot-first",
         "services.following:_follow",
-        """        job, transcript = await find(platform, caller, job_id)
-        yield standing(job, transcript), None
+        """        yield standing(found.job, found.transcript), None
 """,
-        """        job, transcript = await find(platform, caller, job_id)
-        yield standing(job, transcript), None
-        job, transcript = await find(platform, caller, job_id)
+        """        yield standing(found.job, found.transcript), None
+        found = await _look(platform, caller, job_id, found.reached)
 """,
         "what happens between the snapshot and the second look is taken for told",
     ),

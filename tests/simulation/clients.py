@@ -188,7 +188,7 @@ class Client:
                 world.violate("nothing was left to tell to a client that has not been told the end")
             listener.gone = True
             return
-        async with aclosing(cast("AsyncGenerator[tuple[Event, Cursor | None], None]", stream)) as told:
+        async with aclosing(cast("AsyncGenerator[following.Told, None]", stream)) as told:
             async for event, cursor in told:
                 await world.step()
                 cut = world.rng.random() < CUT_CHANCE
