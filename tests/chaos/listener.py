@@ -24,8 +24,10 @@ class Listener:
     """The number that the snapshot of a newcomer told of: what comes behind it is news."""
     states: list[int] = field(default_factory=list)
     segments: list[tuple[int, int]] = field(default_factory=list)
-    delays: list[float] = field(default_factory=list)
-    """From each change of state to its arrival here, or from our connection where that came later; seconds."""
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    """Of each change of state: when it was, or when we connected where that came later, and when we were told of it."""
+    answered: list[float] = field(default_factory=list)
+    """When the API has answered each of our requests."""
     ended: bool = False
     after_the_end: int | None = None
     """The status that a reconnect from behind the end is answered with."""
@@ -51,12 +53,13 @@ class Listener:
     async def _listen(self) -> None:
         address = urlsplit(self.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1 << 20)
+        connected_at = time()  # to the address; whoever answers there may be on its way back yet
         try:
             last = f"Last-Event-ID: {self._last_id}\r\n" if self._last_id else ""
             head = f"GET /api/transcribe/jobs/stream/{self.job} HTTP/1.1\r\nHost: {address.netloc}\r\n{last}\r\n"
             writer.write(head.encode())
             status = int((await reader.readline()).split()[1])
-            connected_at = time()  # answered: until then the API may have been on its way back
+            self.answered.append(time())
             if self.ended:
                 self.after_the_end = status
                 return
@@ -87,7 +90,7 @@ class Listener:
                 self.first_seq = event["seq"] if event["status"] not in ENDS else 0
             case "state":
                 self.states.append(event["seq"])
-                self.delays.append(time() - max(_unix(event["at"]), connected_at))
+                self.waits.append((max(_unix(event["at"]), connected_at), time()))
                 self.ended = event["status"] in ENDS
             case "segment":
                 self.segments.append((event["fence"], event["n"]))

@@ -4,6 +4,7 @@ import asyncio
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import time
 from uuid import UUID
 
 from services.following import REPAIR_SECONDS
@@ -46,7 +47,7 @@ class Streams(Campaign[Size]):
         await self.ground.all_workers()
         listeners, following = await self._follow(self.size.clients // 4, cuts=0, seconds=SHORT_SECONDS)
         await self._expect_told(listeners, following)
-        delays = [delay for listener in listeners for delay in listener.delays]
+        delays = self._delays(listeners)
         self.at_most("p99 of the delay when nothing breaks, s", quantile(delays, 0.99), CALM_SECONDS)
         self.expect("Redis subscriptions", await self._subscriptions(), 1)
 
@@ -63,10 +64,10 @@ class Streams(Campaign[Size]):
         await asyncio.wait([following])
         await self.ground.all_end(sorted({listener.job for listener in listeners}), patience=60)
         self.injected(len(listeners))
-        before = [len(listener.delays) for listener in listeners]
+        for listener in listeners:
+            listener.waits.clear()
         await self._expect_told(listeners, asyncio.create_task(_all(listeners, within=REPAIR_SECONDS)))
-        delays = [d for told, listener in zip(before, listeners, strict=True) for d in listener.delays[told:]]
-        self.at_most("p99 of the delay for who comes back, s", quantile(delays, 0.99), CALM_SECONDS)
+        self.at_most("p99 of the delay for who comes back, s", quantile(self._delays(listeners), 0.99), CALM_SECONDS)
 
     async def all_is_lost(self) -> None:
         """Nothing that a worker says is heard: PostgreSQL is asked in time."""
@@ -75,7 +76,7 @@ class Streams(Campaign[Size]):
             listeners, following = await self._follow(self.size.clients // 4, cuts=0, seconds=SHORT_SECONDS)
             self.injected()
             await self._expect_told(listeners, following)
-        delays = [delay for listener in listeners for delay in listener.delays]
+        delays = self._delays(listeners)
         self.at_most("p99 of the delay when nothing is announced, s", quantile(delays, 0.99), STORM_SECONDS)
 
     async def storm(self) -> None:
@@ -84,9 +85,14 @@ class Streams(Campaign[Size]):
         async with self.ground.lossy(LOST_SHARE):
             listeners, following = await self._follow(size.clients, cuts=size.cuts, seconds=size.job_seconds)
             self.record.injected += size.clients * size.cuts
-            await self._break(following)
+            kills = await self._break(following)
             await self._expect_told(listeners, following)
-        delays = [delay for listener in listeners for delay in listener.delays]
+        answers = sorted(moment for listener in listeners for moment in listener.answered)
+        away = [(kill, next(moment for moment in answers if moment > kill)) for kill in kills]
+        self.note(
+            "p50 from a kill of the API to its first answer, s", quantile([back - kill for kill, back in away], 0.5)
+        )
+        delays = self._delays(listeners, away)
         self.note("p50 of the delay in the storm, s", quantile(delays, 0.5))
         self.at_most("p99 of the delay in the storm, s", quantile(delays, 0.99), STORM_SECONDS)
 
@@ -105,8 +111,12 @@ class Streams(Campaign[Size]):
     def _cuts(self, cuts: int, seconds: float) -> list[float]:
         return [self.chance.uniform(0.05, 2 * seconds / (cuts + 1)) for _ in range(cuts)]
 
-    async def _break(self, following: asyncio.Task[None]) -> None:
-        """Redis goes away and comes back, then the API is killed again and again, in the time that the jobs take."""
+    async def _break(self, following: asyncio.Task[None]) -> list[float]:
+        """Redis goes away and comes back, then the API is killed again and again, in the time that the jobs take.
+
+        Returns when it was killed.
+        """
+        kills = []
         self.ground.redis_server.kill()
         await asyncio.sleep(self.size.redis_away_seconds)  # the fault itself
         self.ground.redis_server.restart()
@@ -114,8 +124,10 @@ class Streams(Campaign[Size]):
         for _ in range(self.size.api_kills):
             await self.ground.answers()
             await asyncio.sleep(self.chance.uniform(0.2, 2))  # somewhere in the stream
+            kills.append(time())
             await asyncio.to_thread(self.ground.whole.kill, "api")
             self.injected()
+        return kills
 
     async def _expect_told(self, listeners: list[Listener], following: asyncio.Task[None]) -> None:
         jobs = sorted({listener.job for listener in listeners})
@@ -136,6 +148,14 @@ class Streams(Campaign[Size]):
         self.expect(f"{what} missed", len(set(due) - set(told)))
         self.expect(f"{what} doubled", len(told) - len(set(told)))
         self.expect(f"{what} out of order", int(list(told) != sorted(told)))  # type: ignore[type-var]
+
+    def _delays(self, listeners: list[Listener], away: Sequence[tuple[float, float]] = ()) -> list[float]:
+        """Seconds until a change of state was told. `away`: from when till when nobody answered; that does not count."""
+        delays = []
+        for since, told in (wait for listener in listeners for wait in listener.waits):
+            backs = [back for killed, back in away if killed <= since < back]
+            delays.append(told - max([since, *backs]))
+        return delays
 
     async def _durable(self, jobs: list[UUID]) -> tuple[dict[UUID, list[int]], dict[UUID, list[tuple[int, int]]]]:
         events: dict[UUID, list[int]] = {job: [] for job in jobs}
