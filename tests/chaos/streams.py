@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time
@@ -88,7 +89,8 @@ class Streams(Campaign[Size]):
             kills = await self._break(following)
             await self._expect_told(listeners, following)
         answers = sorted(moment for listener in listeners for moment in listener.answered)
-        away = [(kill, next(moment for moment in answers if moment > kill)) for kill in kills]
+        afterwards = [(kill, answers[bisect(answers, kill) :]) for kill in kills]
+        away = [(kill, later[0]) for kill, later in afterwards if later]  # none asks any more after the last end
         self.note(
             "p50 from a kill of the API to its first answer, s", quantile([back - kill for kill, back in away], 0.5)
         )
@@ -150,7 +152,7 @@ class Streams(Campaign[Size]):
         self.expect(f"{what} out of order", int(list(told) != sorted(told)))  # type: ignore[type-var]
 
     def _delays(self, listeners: list[Listener], away: Sequence[tuple[float, float]] = ()) -> list[float]:
-        """Seconds until a change of state was told. `away`: from when till when nobody answered; that does not count."""
+        """Seconds until a change of state was told. `away`: from when till when nobody answers; that does not count."""
         delays = []
         for since, told in (wait for listener in listeners for wait in listener.waits):
             backs = [back for killed, back in away if killed <= since < back]
