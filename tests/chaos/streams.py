@@ -2,8 +2,7 @@
 
 import asyncio
 import resource
-from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import time
 from uuid import UUID
@@ -88,9 +87,7 @@ class Streams(Campaign[Size]):
             self.record.injected += size.clients * size.cuts
             kills = await self._break(following)
             await self._expect_told(listeners, following)
-        answers = sorted(moment for listener in listeners for moment in listener.answered)
-        afterwards = [(kill, answers[bisect(answers, kill) :]) for kill in kills]
-        away = [(kill, later[0]) for kill, later in afterwards if later]  # none asks any more after the last end
+        away = list(_away(listeners, kills))
         self.note(
             "p50 from a kill of the API to its first answer, s", quantile([back - kill for kill, back in away], 0.5)
         )
@@ -126,8 +123,8 @@ class Streams(Campaign[Size]):
         for _ in range(self.size.api_kills):
             await self.ground.answers()
             await asyncio.sleep(self.chance.uniform(0.2, 2))  # somewhere in the stream
-            kills.append(time())
             await asyncio.to_thread(self.ground.whole.kill, "api")
+            kills.append(time())
             self.injected()
         return kills
 
@@ -179,6 +176,15 @@ class Streams(Campaign[Size]):
 
     async def _has_one(self) -> bool:
         return any(int(client["psub"]) for client in await self.ground.redis.client_list())
+
+
+def _away(listeners: Sequence[Listener], kills: Sequence[float]) -> Iterator[tuple[float, float]]:
+    """From each kill to the first answer of the next API; none where no client lived to see one."""
+    answers = [answer for listener in listeners for answer in listener.answers]
+    for kill in kills:
+        first = min((came for connected, came in answers if connected > kill), default=None)
+        if first is not None:
+            yield kill, first
 
 
 async def _all(listeners: list[Listener], *, within: float = 0) -> None:
