@@ -26,8 +26,6 @@ class Listener:
     segments: list[tuple[int, int]] = field(default_factory=list)
     waits: list[tuple[float, float]] = field(default_factory=list)
     """Of each change of state: when it was, or when we connected where that came later, and when we were told of it."""
-    answers: list[tuple[float, float]] = field(default_factory=list)
-    """Of each answer by the API: when we had connected, and when it came."""
     ended: bool = False
     after_the_end: int | None = None
     """The status that a reconnect from behind the end is answered with."""
@@ -59,7 +57,6 @@ class Listener:
             head = f"GET /api/transcribe/jobs/stream/{self.job} HTTP/1.1\r\nHost: {address.netloc}\r\n{last}\r\n"
             writer.write(head.encode())
             status = int((await reader.readline()).split()[1])
-            self.answers.append((connected_at, time()))
             if self.ended:
                 self.after_the_end = status
                 return

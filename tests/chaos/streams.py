@@ -2,7 +2,7 @@
 
 import asyncio
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time
 from uuid import UUID
@@ -85,12 +85,9 @@ class Streams(Campaign[Size]):
         async with self.ground.lossy(LOST_SHARE):
             listeners, following = await self._follow(size.clients, cuts=size.cuts, seconds=size.job_seconds)
             self.record.injected += size.clients * size.cuts
-            kills = await self._break(following)
+            away = await self._break(following)
             await self._expect_told(listeners, following)
-        away = list(_away(listeners, kills))
-        self.note(
-            "p50 from a kill of the API to its first answer, s", quantile([back - kill for kill, back in away], 0.5)
-        )
+        self.note("p50 until a killed API answers, s", quantile([back - killed for killed, back in away], 0.5))
         delays = self._delays(listeners, away)
         self.note("p50 of the delay in the storm, s", quantile(delays, 0.5))
         self.at_most("p99 of the delay in the storm, s", quantile(delays, 0.99), STORM_SECONDS)
@@ -110,23 +107,24 @@ class Streams(Campaign[Size]):
     def _cuts(self, cuts: int, seconds: float) -> list[float]:
         return [self.chance.uniform(0.05, 2 * seconds / (cuts + 1)) for _ in range(cuts)]
 
-    async def _break(self, following: asyncio.Task[None]) -> list[float]:
+    async def _break(self, following: asyncio.Task[None]) -> list[tuple[float, float]]:
         """Redis goes away and comes back, then the API is killed again and again, in the time that the jobs take.
 
-        Returns when it was killed.
+        Returns when the API was killed, and when it answered again.
         """
-        kills = []
+        away = []
         self.ground.redis_server.kill()
         await asyncio.sleep(self.size.redis_away_seconds)  # the fault itself
         self.ground.redis_server.restart()
         self.injected()
         for _ in range(self.size.api_kills):
-            await self.ground.answers()
             await asyncio.sleep(self.chance.uniform(0.2, 2))  # somewhere in the stream
             await asyncio.to_thread(self.ground.whole.kill, "api")
-            kills.append(time())
+            killed = time()
             self.injected()
-        return kills
+            await self.ground.answers()
+            away.append((killed, time()))
+        return away
 
     async def _expect_told(self, listeners: list[Listener], following: asyncio.Task[None]) -> None:
         jobs = sorted({listener.job for listener in listeners})
@@ -149,7 +147,7 @@ class Streams(Campaign[Size]):
         self.expect(f"{what} out of order", int(list(told) != sorted(told)))  # type: ignore[type-var]
 
     def _delays(self, listeners: list[Listener], away: Sequence[tuple[float, float]] = ()) -> list[float]:
-        """Seconds until a change of state was told. `away`: from when till when nobody answers; that does not count."""
+        """Seconds until a change of state was told. `away`: while there was no API, which does not count."""
         delays = []
         for since, told in (wait for listener in listeners for wait in listener.waits):
             backs = [back for killed, back in away if killed <= since < back]
@@ -176,15 +174,6 @@ class Streams(Campaign[Size]):
 
     async def _has_one(self) -> bool:
         return any(int(client["psub"]) for client in await self.ground.redis.client_list())
-
-
-def _away(listeners: Sequence[Listener], kills: Sequence[float]) -> Iterator[tuple[float, float]]:
-    """From each kill to the first answer of the next API; none where no client lived to see one."""
-    answers = [answer for listener in listeners for answer in listener.answers]
-    for kill in kills:
-        first = min((came for connected, came in answers if connected > kill), default=None)
-        if first is not None:
-            yield kill, first
 
 
 async def _all(listeners: list[Listener], *, within: float = 0) -> None:
