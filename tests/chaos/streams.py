@@ -49,7 +49,8 @@ class Streams(Campaign[Size]):
         await self._expect_told(listeners, following)
         delays = self._delays(listeners)
         self.at_most("p99 of the delay when nothing breaks, s", quantile(delays, 0.99), CALM_SECONDS)
-        self.expect("Redis subscriptions", await self._subscriptions(), 1)
+        assert await so(lambda: self._newer(set()), within=10), "nobody listens"
+        self.expect("Redis subscriptions", len(await self._subscribers()), 1)
 
     async def back_behind_the_end(self) -> None:
         """Jobs end while their clients are away. Nothing is announced any more; who comes back is told at once."""
@@ -87,7 +88,7 @@ class Streams(Campaign[Size]):
             self.record.injected += size.clients * size.cuts
             away = await self._break(following)
             await self._expect_told(listeners, following)
-        self.note("p50 until a killed API answers, s", quantile([back - killed for killed, back in away], 0.5))
+        self.note("p50 until a killed API has come back, s", quantile([back - killed for killed, back in away], 0.5))
         delays = self._delays(listeners, away)
         self.note("p50 of the delay in the storm, s", quantile(delays, 0.5))
         self.at_most("p99 of the delay in the storm, s", quantile(delays, 0.99), STORM_SECONDS)
@@ -110,7 +111,8 @@ class Streams(Campaign[Size]):
     async def _break(self, following: asyncio.Task[None]) -> list[tuple[float, float]]:
         """Redis goes away and comes back, then the API is killed again and again, in the time that the jobs take.
 
-        Returns when the API was killed, and when it answered again.
+        Returns from when till when there was no API: the next one is there when it listens to announcements, before it
+        answers the first client.
         """
         away = []
         self.ground.redis_server.kill()
@@ -118,11 +120,13 @@ class Streams(Campaign[Size]):
         self.ground.redis_server.restart()
         self.injected()
         for _ in range(self.size.api_kills):
+            await self.ground.answers()
             await asyncio.sleep(self.chance.uniform(0.2, 2))  # somewhere in the stream
+            before = await self._subscribers()
             await asyncio.to_thread(self.ground.whole.kill, "api")
             killed = time()
             self.injected()
-            await self.ground.answers()
+            assert await so(lambda before=before: self._newer(before), within=30), "the API does not come back"
             away.append((killed, time()))
         return away
 
@@ -167,13 +171,12 @@ class Streams(Campaign[Size]):
             segments[row["job_id"]].append((row["fence"], row["n"]))
         return events, segments
 
-    async def _subscriptions(self) -> int:
+    async def _subscribers(self) -> set[str]:
         """Connections that listen to announcements: one for each API process."""
-        assert await so(self._has_one, within=10), "nobody listens"
-        return len([client for client in await self.ground.redis.client_list() if int(client["psub"])])
+        return {client["id"] for client in await self.ground.redis.client_list() if int(client["psub"])}
 
-    async def _has_one(self) -> bool:
-        return any(int(client["psub"]) for client in await self.ground.redis.client_list())
+    async def _newer(self, before: set[str]) -> bool:
+        return bool(await self._subscribers() - before)
 
 
 async def _all(listeners: list[Listener], *, within: float = 0) -> None:
