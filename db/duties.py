@@ -2,11 +2,31 @@
 
 from datetime import timedelta
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Select, bindparam, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from db.moves import after, table_of
 from db.tables import Duty
+
+DUTIES = table_of(Duty)
+
+
+def _renew() -> Select[bool, bool]:
+    held = (DUTIES.c.name == bindparam("duty"), DUTIES.c.until >= func.now())
+    is_ours = DUTIES.c.holder == bindparam("us")
+    renewed = update(DUTIES).where(*held, is_ours).values(until=after("lease")).returning(DUTIES.c.name).cte("renewed")
+    return select(exists(select(renewed.c.name)), exists().where(*held, ~is_ours))
+
+
+RENEW = _renew()
+"""Built once, as every worker asks every second."""
+
+
+async def renew(connection: AsyncConnection, name: str, *, holder: str, lease: timedelta) -> bool | None:
+    """Renew a duty that `holder` has (True), or see that another has it (False); None where it is to be taken."""
+    renewed, is_anothers = (await connection.execute(RENEW, {"duty": name, "us": holder, "lease": lease})).one()
+    return True if renewed else False if is_anothers else None
 
 
 async def take(session: AsyncSession, name: str, *, holder: str, lease: timedelta) -> timedelta | None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Interval, and_, bindparam, case, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.erasures import UNERASED
@@ -20,10 +20,13 @@ ERASABLE = TERMINAL | {JobState.EXPIRED}
 SPENT = and_(Job.state == JobState.QUEUED, Job.crash_count >= MAX_CRASHES)
 
 
-def _unrung(older_than: timedelta) -> ColumnElement[bool]:
-    """Due, and last rung for a while ago, or due only since."""
-    since = and_(Job.run_at > Job.dispatched_at, Job.run_at <= NOW)
-    return and_(Job.state == JobState.QUEUED, Job.run_at <= NOW, or_(since, Job.dispatched_at < NOW - older_than))
+RUNG_BEFORE = NOW - bindparam("older_than", type_=Interval())
+UNRUNG = and_(
+    Job.state == JobState.QUEUED,
+    Job.run_at <= NOW,
+    or_(and_(Job.run_at > Job.dispatched_at, Job.run_at <= NOW), Job.dispatched_at < RUNG_BEFORE),
+)
+"""Due, and last rung for a while ago, or due only since."""
 
 
 class Due(NamedTuple):
@@ -35,11 +38,14 @@ class Due(NamedTuple):
     unerased: bool
 
 
+DUE = select(
+    *(exists().where(kind) for kind in (and_(Job.state == JobState.PROCESSING, LOST), SPENT, UNRUNG, UNERASED))
+)
+"""One look for all, built once, as a platform with nothing to do asks every second."""
+
+
 async def due(session: AsyncSession, *, ring_after: timedelta) -> Due:
-    """One look for all, as a platform with nothing to do asks every second."""
-    kinds = (and_(Job.state == JobState.PROCESSING, LOST), SPENT, _unrung(ring_after), UNERASED)
-    row = (await session.execute(select(*(exists().where(kind) for kind in kinds)))).one()
-    return Due._make(row)
+    return Due._make((await session.execute(DUE, {"older_than": ring_after})).one())
 
 
 async def pin_now(session: AsyncSession) -> None:
@@ -57,9 +63,8 @@ async def extend_all_leases(session: AsyncSession, lease: timedelta) -> int:
 
 async def stale_dispatches(session: AsyncSession, *, older_than: timedelta, limit: int) -> list[tuple[UUID, int]]:
     """Due jobs last rung for a while ago, or that became due since: (id, dispatch number), oldest first."""
-    stale = select(Job.id, Job.dispatch_no).where(_unrung(older_than))
-    statement = stale.order_by(Job.dispatched_at).limit(limit)
-    return [(job_id, number) for job_id, number in await session.execute(statement)]
+    statement = select(Job.id, Job.dispatch_no).where(UNRUNG).order_by(Job.dispatched_at).limit(limit)
+    return [(job_id, number) for job_id, number in await session.execute(statement, {"older_than": older_than})]
 
 
 async def renumber(session: AsyncSession, job_ids: Iterable[UUID]) -> list[tuple[UUID, int]]:

@@ -128,8 +128,11 @@ async def release(session: AsyncSession, video_id: UUID, fence: int) -> bool:
 # What the sweeper does
 
 
-async def any_lost(session: AsyncSession) -> bool:
-    return bool(await session.scalar(select(exists().where(LOST))))
+ANY_LOST = select(exists().where(LOST))
+
+
+async def any_lost(connection: AsyncConnection) -> bool:
+    return bool(await connection.scalar(ANY_LOST))
 
 
 async def rescue_lost(session: AsyncSession) -> int:

@@ -26,8 +26,8 @@ async def record(platform: Platform, *, worker: str, reports: Sequence[EngineRep
 
 async def vouch(platform: Platform, *, worker: str) -> int:
     """Have what `worker` last recorded believed for longer; of how many engines that is."""
-    async with platform.sessions.alone() as session:
-        return await engine_reports.vouch(session, worker)
+    async with platform.sessions.directly() as connection:
+        return await engine_reports.vouch(connection, worker)
 
 
 async def withdraw(platform: Platform, *, worker: str) -> None:

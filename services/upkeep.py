@@ -38,6 +38,10 @@ class Pulse:
 
 
 async def take_duty(platform: Platform, pulse: Pulse, *, holder: str) -> bool:
+    async with platform.sessions.directly() as connection:
+        held = await duties.renew(connection, SWEEPER, holder=holder, lease=DUTY_LEASE)
+    if held is not None:
+        return held
     async with platform.sessions.begin() as session:
         idle = await duties.take(session, SWEEPER, holder=holder, lease=DUTY_LEASE)
     if idle is not None:

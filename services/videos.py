@@ -196,8 +196,8 @@ async def release(platform: Platform, rendering: Rendering) -> bool:
 async def rescue(platform: Platform, pulse: Pulse) -> int:
     """Give the videos of lost workers to others; after a pause, every worker its whole lease again."""
     if not pulse.paused():
-        async with platform.sessions.alone() as session:
-            if not await videos.any_lost(session):
+        async with platform.sessions.directly() as connection:
+            if not await videos.any_lost(connection):
                 return 0
     async with platform.sessions.begin() as session:
         await sweeps.pin_now(session)  # as of jobs: a pause that begins later ages no lease

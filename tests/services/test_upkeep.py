@@ -1,10 +1,13 @@
 """The sweeper: lost workers, lost rings, spent budgets, and a machine that slept."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import func, select
 
+from db.tables import Duty
 from domain.access import Caller
 from domain.errors import AudioDeleted, JobNotFound
 from messaging.arq_queue import QUEUE_NAME
@@ -139,6 +142,23 @@ async def test_one_worker_at_a_time_holds_the_duty(platform: Platform) -> None:
     await upkeep.hand_back_duties(platform, holder="left")
     assert await upkeep.take_duty(platform, Pulse(), holder="right")
     await upkeep.hand_back_duties(platform, holder="right")
+
+
+async def test_whoever_holds_the_duty_makes_it_last_and_nobody_else_does(platform: Platform) -> None:
+    async def left() -> timedelta:
+        async with platform.sessions.begin() as session:
+            found = await session.scalar(select(Duty.until - func.now()).where(Duty.name == upkeep.SWEEPER))
+        assert found is not None
+        return found
+
+    nearly_over = "UPDATE duties SET until = now() + interval '2 seconds' WHERE name = 'sweeper'"
+    assert await upkeep.take_duty(platform, Pulse(), holder="left")
+    await force(platform, nearly_over)
+    assert not await upkeep.take_duty(platform, Pulse(), holder="right")
+    assert await left() <= timedelta(seconds=2)
+    assert await upkeep.take_duty(platform, Pulse(), holder="left")
+    assert await left() > timedelta(seconds=2)
+    await upkeep.hand_back_duties(platform, holder="left")
 
 
 async def test_of_many_workers_that_claim_a_job_one_gets_it(platform: Platform) -> None:

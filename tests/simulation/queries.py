@@ -232,6 +232,21 @@ class Duties:
     """In place of `db.duties`."""
 
     @staticmethod
+    async def renew(connection: Transaction, name: str, *, holder: str, lease: timedelta) -> bool | None:
+        now = await connection.statement()
+        held: DutyRow | None = connection.get("duty", name)
+        if held is None or held.until < now:
+            return None
+        if held.holder != holder:
+            return False
+        await connection.lock("duty", name)
+        held = connection.get("duty", name)
+        if held is None or held.until < now or held.holder != holder:
+            return None
+        connection.put(DutyRow(holder, now + lease), "duty", name)
+        return True
+
+    @staticmethod
     async def take(session: Transaction, name: str, *, holder: str, lease: timedelta) -> timedelta | None:
         now = await session.statement()
         await session.lock("duty", name)
