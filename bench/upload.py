@@ -152,7 +152,7 @@ async def _bench(bar: Progress, rounds: int) -> list[Line]:
             file.write(form(os.urandom(RECORDING_BYTES)))
             file.flush()
             home, body = platform.embedded.home, Path(file.name)
-            watch = Watch(platform.process("api"), known=[home / "objects", home / "logs"])
+            watch = Watch(platform.process("api"), known=[home / "objects", home / "logs", home / "metrics"])
             runs = {
                 at_once: await compare(platform, watch, body, at_once=at_once, rounds=more * rounds, bar=bar)
                 for at_once, more in AT_ONCE.items()

@@ -66,7 +66,8 @@ def _take_up() -> ReturningUpdate[Any]:
         "started_at": func.coalesce(Video.started_at, NOW),
         "progress": 0.0,
     }
-    return update(Video).where(Video.id == due.c.id, WAITS).values(**taken, updated_at=NOW).returning(Video)
+    statement = update(Video).where(Video.id == due.c.id, WAITS).values(**taken, updated_at=NOW).returning(Video)
+    return statement.execution_options(synchronize_session=False)
 
 
 TAKE_UP = _take_up()

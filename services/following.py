@@ -7,9 +7,9 @@ whenever a number is missing, and one query a process every two seconds finds wh
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from db import history, jobs
@@ -66,7 +66,8 @@ class Follower:
     """What waits for one client: the latest progress, and whether something durable is to be looked up."""
 
     job_id: UUID
-    position: Position = field(default_factory=Position)
+    position: Position | None = None
+    """None until the first look, which needs nobody to ask for it."""
     events: list[Event] = field(default_factory=list)
     progress: Event | None = None
     behind: bool = False
@@ -158,7 +159,7 @@ class Hub:
                 continue
             for job_id in watched:
                 for follower in self._followers.get(job_id, ()):
-                    if positions.get(job_id) != follower.position:
+                    if follower.position is not None and positions.get(job_id) != follower.position:
                         follower.send_looking()
 
 
@@ -170,34 +171,32 @@ async def open_stream(
     None where `last` already stands behind the job's end. Raises JobNotFound before anything is streamed.
     """
     told = _follow(platform, hub, caller, job_id, last)
-    snapshot = await anext(told, None)
-    return None if snapshot is None else _led_by(snapshot, told)
-
-
-async def _led_by(snapshot: Told, others: AsyncGenerator[Told]) -> AsyncGenerator[Told]:
-    async with aclosing(others):
-        yield snapshot
-        async for told in others:
-            yield told
+    is_open = await anext(told, False)
+    return None if is_open is False else cast("AsyncGenerator[Told]", told)
 
 
 async def _follow(
     platform: Platform, hub: Hub, caller: Caller, job_id: UUID, last: Cursor | None
-) -> AsyncGenerator[Told]:
-    """A snapshot, and what comes behind `last`; not even a snapshot where that is nothing."""
+) -> AsyncGenerator[Told | None]:
+    """None once it is open, a snapshot, and what comes behind `last`; nothing at all where that is nothing."""
     with hub.follower(job_id) as follower:  # first listen, then look: nothing falls between the two
         cursor = last or Cursor()
-        found = await _look(platform, caller, job_id, Position.of(cursor), owner=caller.owner)
-        if _is_beyond(cursor, found.job):
+        look = await _look(platform, caller, job_id, Position.of(cursor), owner=caller.owner)
+        if _is_beyond(cursor, look.job):
             cursor = Cursor()
-            found = await _look(platform, caller, job_id, Position.of(cursor), owner=caller.owner)
-        ended = found.job.state in ENDED
-        if ended and cursor.seq >= found.job.seq:
+            look = await _look(platform, caller, job_id, Position.of(cursor), owner=caller.owner)
+        job, transcript, events, follower.position = look
+        del look  # an hour of segments, which nobody needs once they are told
+        ended = job.state in ENDED
+        if ended and cursor.seq >= job.seq:
             return
-        yield standing(found.job, found.transcript), None
+        if job.seq > follower.position.seq:
+            follower.send_looking()  # the row is newer than the events that were read
+        yield None
+        yield standing(job, transcript), None
         if cursor.seq == 0 and not ended:
-            cursor = cursor.model_copy(update={"seq": found.job.seq})  # a newcomer's snapshot has told of it
-        follower.position, events, progress = found.reached, found.events, None
+            cursor = cursor.model_copy(update={"seq": job.seq})  # a newcomer's snapshot has told of it
+        progress = None
         while True:
             for event in events:
                 if not cursor.wants(event):
@@ -218,12 +217,13 @@ async def _follow(
 async def _news(platform: Platform, caller: Caller, follower: Follower) -> tuple[list[Event], Event | None]:
     """What is to be told next: events, and the latest progress. Raises JobNotFound."""
     events, progress, behind = follower.take()
-    position = None if behind else _behind_all(follower.position, events)
+    before = follower.position or Position()
+    position = None if behind else _behind_all(before, events)
     if position is not None:
         follower.position = position
         return events, progress
     try:
-        found = await _look(platform, caller, follower.job_id, follower.position)
+        found = await _look(platform, caller, follower.job_id, before)
     except DatabaseUnavailable:
         return [], progress  # the repair sends it looking again
     follower.position = found.reached
@@ -270,7 +270,8 @@ async def _look(
             raise JobNotFound
         job, transcript = found
         after = position.n if position.fence == job.fence else 0
-        rows = await history.segments_after(session, job_id, job.fence, after)
+        is_told = job.state in ENDED and position.seq >= job.seq  # a browser comes back once behind every end
+        rows = [] if is_told else await history.segments_after(session, job_id, job.fence, after)
     about = standing(job, transcript).model_copy(update={"seq": None, "message": None, "result": None, "error": None})
     if about.status in ENDED:  # whoever looks at nothing but the status must not take a segment for the end
         about = about.model_copy(update={"status": JobState.PROCESSING, "progress": min(99, about.progress)})

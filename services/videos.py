@@ -120,7 +120,7 @@ class Material:
 
 async def take_up(platform: Platform, *, worker: str) -> Rendering | None:
     """A video that is due, or None where there is none."""
-    async with platform.sessions.begin() as session:
+    async with platform.sessions.alone() as session:
         video = await videos.take_up(session, worker=worker, lease=attempts.lease(platform))
     if video is None:
         return None

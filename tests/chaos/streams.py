@@ -2,9 +2,10 @@
 
 import asyncio
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import time
+from typing import NamedTuple
 from uuid import UUID
 
 from services.following import REPAIR_SECONDS
@@ -14,6 +15,9 @@ from tests.chaos.listener import Listener
 
 CALM_SECONDS, STORM_SECONDS = 1.0, 6.0
 """p99 of the delay, by itself, and with announcements lost and Redis away."""
+
+AWAY_SECONDS = 10.0
+"""In which a killed API is back, after the longest pause of the supervisor (5 s)."""
 
 SEGMENTS_A_SECOND = 2
 LOST_SHARE = 0.1
@@ -31,6 +35,20 @@ class Size:
     job_seconds: float
     api_kills: int
     redis_away_seconds: float
+
+
+class Away(NamedTuple):
+    """A time without an API."""
+
+    killed: float
+    gone: float
+    """The process, for certain."""
+    seen: float
+    """When the next one was seen to listen to announcements."""
+
+    def until(self, answers: Iterable[tuple[float, float]]) -> float:
+        """When there was one again: it was seen, or has answered somebody who had come after the end of the last."""
+        return min([self.seen, *(began for connected, began in answers if connected > self.gone)])
 
 
 class Streams(Campaign[Size]):
@@ -66,6 +84,7 @@ class Streams(Campaign[Size]):
         await self.ground.all_end(sorted({listener.job for listener in listeners}), patience=60)
         self.injected(len(listeners))
         for listener in listeners:
+            listener.waiting_since = None
             listener.waits.clear()
         await self._expect_told(listeners, asyncio.create_task(_all(listeners, within=REPAIR_SECONDS)))
         self.at_most("p99 of the delay for who comes back, s", quantile(self._delays(listeners), 0.99), CALM_SECONDS)
@@ -88,7 +107,9 @@ class Streams(Campaign[Size]):
             self.record.injected += size.clients * size.cuts
             away = await self._break(following)
             await self._expect_told(listeners, following)
-        self.note("p50 until a killed API has come back, s", quantile([back - killed for killed, back in away], 0.5))
+        absences = [each.seen - each.killed for each in away]
+        self.note("p50 until a killed API is back, s", quantile(absences, 0.5))
+        self.at_most("longest until a killed API is back, s", max(absences), AWAY_SECONDS)
         delays = self._delays(listeners, away)
         self.note("p50 of the delay in the storm, s", quantile(delays, 0.5))
         self.at_most("p99 of the delay in the storm, s", quantile(delays, 0.99), STORM_SECONDS)
@@ -108,11 +129,10 @@ class Streams(Campaign[Size]):
     def _cuts(self, cuts: int, seconds: float) -> list[float]:
         return [self.chance.uniform(0.05, 2 * seconds / (cuts + 1)) for _ in range(cuts)]
 
-    async def _break(self, following: asyncio.Task[None]) -> list[tuple[float, float]]:
+    async def _break(self, following: asyncio.Task[None]) -> list[Away]:
         """Redis goes away and comes back, then the API is killed again and again, in the time that the jobs take.
 
-        Returns from when till when there was no API: the next one is there when it listens to announcements, before it
-        answers the first client.
+        Returns when there was no API.
         """
         away = []
         self.ground.redis_server.kill()
@@ -122,12 +142,13 @@ class Streams(Campaign[Size]):
         for _ in range(self.size.api_kills):
             await self.ground.answers()
             await asyncio.sleep(self.chance.uniform(0.2, 2))  # somewhere in the stream
-            before = await self._subscribers()
+            assert await so(lambda: self._newer(set()), within=10), "nobody listens"
+            before, killed = await self._subscribers(), time()
             await asyncio.to_thread(self.ground.whole.kill, "api")
-            killed = time()
+            gone = time()
             self.injected()
             assert await so(lambda before=before: self._newer(before), within=30), "the API does not come back"
-            away.append((killed, time()))
+            away.append(Away(killed, gone, time()))
         return away
 
     async def _expect_told(self, listeners: list[Listener], following: asyncio.Task[None]) -> None:
@@ -141,6 +162,7 @@ class Streams(Campaign[Size]):
             due = [seq for seq in events[listener.job] if seq > listener.first_seq]
             self._compare("changes of state", listener.states, due)
             self._compare("segments", listener.segments, segments[listener.job])
+        self.expect("refused", sum(listener.refused for listener in listeners))
         asked = [listener.after_the_end for listener in listeners if listener.after_the_end is not None]
         self.expect("streams that go on behind the end", sum(status != 204 for status in asked))
         self.count("events told", sum(len(each.states) + len(each.segments) for each in listeners))
@@ -150,13 +172,14 @@ class Streams(Campaign[Size]):
         self.expect(f"{what} doubled", len(told) - len(set(told)))
         self.expect(f"{what} out of order", int(list(told) != sorted(told)))  # type: ignore[type-var]
 
-    def _delays(self, listeners: list[Listener], away: Sequence[tuple[float, float]] = ()) -> list[float]:
+    def _delays(self, listeners: list[Listener], away: Sequence[Away] = ()) -> list[float]:
         """Seconds until a change of state was told. `away`: while there was no API, which does not count."""
-        delays = []
-        for since, told in (wait for listener in listeners for wait in listener.waits):
-            backs = [back for killed, back in away if killed <= since < back]
-            delays.append(told - max([since, *backs]))
-        return delays
+        answers = [answer for listener in listeners for answer in listener.answered]
+        gaps = [(each.killed, each.until(answers)) for each in away]
+        return [
+            told - since - sum(max(0.0, min(told, back) - max(since, killed)) for killed, back in gaps)
+            for since, told in (wait for listener in listeners for wait in listener.waits)
+        ]
 
     async def _durable(self, jobs: list[UUID]) -> tuple[dict[UUID, list[int]], dict[UUID, list[tuple[int, int]]]]:
         events: dict[UUID, list[int]] = {job: [] for job in jobs}

@@ -173,6 +173,46 @@ async def test_the_end_is_told_once_to_each_of_many_clients(platform: Platform, 
         assert story(told).count("completed") == 1
 
 
+async def test_a_stream_that_is_closed_before_anybody_listens_is_followed_no_more(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    stream = await following.open_stream(platform, hub, ME, attempt.job_id, None)
+    assert stream is not None
+    assert attempt.job_id in hub._followers
+    await stream.aclose()
+    assert attempt.job_id not in hub._followers
+
+
+async def test_an_end_between_the_look_at_the_events_and_at_the_row_is_told(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = await claimed(platform)
+    look = history.events_after
+
+    async def ends_behind_it(session: AsyncSession, job_id: UUID, seq: int) -> list[Event]:
+        monkeypatch.undo()
+        found = await look(session, job_id, seq)
+        await attempts.complete(platform, attempt, NOBODY_HEARD)
+        return found
+
+    monkeypatch.setattr(history, "events_after", ends_behind_it)
+    hub = Hub(replace(platform, events=Deaf(platform)))  # no hint, and no repair: it is not started
+    stream = await follow(platform, hub, attempt)
+    async with asyncio.timeout(UNTOLD_SECONDS):
+        told = await until_end(stream)
+    assert told[0][0].status == JobState.COMPLETED
+    assert story(told)[-1:] == ["completed"]
+
+
+async def test_who_comes_back_behind_the_end_is_not_read_the_transcript(platform: Platform, hub: Hub) -> None:
+    attempt = await claimed(platform)
+    await hear(platform, attempt, 1, "one")
+    await attempts.complete(platform, attempt, NOBODY_HEARD)
+    told = await until_end(await follow(platform, hub, attempt))
+    asked = Statements(platform)
+    assert await following.open_stream(platform, hub, ME, attempt.job_id, told[-1][1]) is None
+    assert asked.looks == 0
+
+
 async def test_an_erased_job_ends_the_stream(platform: Platform, hub: Hub) -> None:
     attempt = await claimed(platform)
     stream = await follow(platform, hub, attempt)
@@ -229,7 +269,7 @@ async def test_the_end_is_told_although_a_look_failed_as_nobody_foresaw(
     stream = await follow(platform, hub, attempt)
     await anext(stream)
     await hear(platform, attempt, 1, "one")
-    assert story([await anext(stream)]) == ["one"]  # by the look that a stream begins with; the end needs another
+    assert story([await anext(stream)]) == ["one"]
     await failed.wait()
     await attempts.complete(platform, attempt, NOBODY_HEARD)
     told = await asyncio.wait_for(until_end(stream), 30)

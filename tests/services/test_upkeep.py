@@ -161,6 +161,16 @@ async def test_whoever_holds_the_duty_makes_it_last_and_nobody_else_does(platfor
     await upkeep.hand_back_duties(platform, holder="left")
 
 
+async def test_a_duty_that_its_own_holder_let_lie_tells_of_a_pause(platform: Platform) -> None:
+    pulse = Pulse()
+    assert await upkeep.take_duty(platform, pulse, holder="left")
+    assert not pulse.paused()
+    await force(platform, "UPDATE duties SET until = now() - interval '10 seconds' WHERE name = 'sweeper'")
+    assert await upkeep.take_duty(platform, pulse, holder="left")
+    assert pulse.paused()
+    await upkeep.hand_back_duties(platform, holder="left")
+
+
 async def test_of_many_workers_that_claim_a_job_one_gets_it(platform: Platform) -> None:
     job_id = await make_job(platform)
     won = await asyncio.gather(*(attempts.claim(platform, job_id, worker=f"w{n}") for n in range(8)))

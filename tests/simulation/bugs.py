@@ -56,10 +56,10 @@ BUGS: tuple[Patch, ...] = (
     Patch(
         "snapshot-first",
         "services.following:_follow",
-        """        yield standing(found.job, found.transcript), None
+        """        yield standing(job, transcript), None
 """,
-        """        yield standing(found.job, found.transcript), None
-        found = await _look(platform, caller, job_id, found.reached)
+        """        yield standing(job, transcript), None
+        job = (await _look(platform, caller, job_id, follower.position)).job
 """,
         "what happens between the snapshot and the second look is taken for told",
     ),
@@ -73,7 +73,7 @@ BUGS: tuple[Patch, ...] = (
     Patch(
         "no-repair",
         "services.following:Hub._repair",
-        "if positions.get(job_id) != follower.position:",
+        "if follower.position is not None and positions.get(job_id) != follower.position:",
         "if False:",
         "a follower whose last hint was lost waits for ever",
     ),
