@@ -74,10 +74,19 @@ class Campaign(ABC, Generic[Size]):
     """The fields of the size that count faults."""
 
     def __init__(
-        self, ground: Ground, size: Size, *, seed: int, hunting: bool = False, tick: Callable[[], None] = lambda: None
+        self,
+        ground: Ground,
+        size: Size,
+        *,
+        seed: int,
+        hunting: bool = False,
+        timed: bool = True,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
-        """`hunting`: end with the first breach, which is what was looked for."""
-        self.ground, self.size, self._hunting, self._tick = ground, size, hunting, tick
+        """`hunting`: end with the first breach, which is what was looked for. `timed`: take what takes too long for a
+        breach, which says nothing where others are at work beside it.
+        """
+        self.ground, self.size, self._hunting, self._timed, self._tick = ground, size, hunting, timed, tick
         self.chance = random.Random(seed)
         self.record = Record(self.promise, self.title, self.fault)
         self.samples: defaultdict[str, list[float]] = defaultdict(list)
@@ -127,9 +136,9 @@ class Campaign(ABC, Generic[Size]):
             self._breach(what, found, allowed)
 
     def at_most(self, what: str, found: float, limit: float) -> None:
-        """Note a figure, and take more than `limit`, or none at all, for a breach."""
+        """Note a time, and take more than `limit`, or none at all, for a breach."""
         self.record.counted[what] = round(found, 2)
-        if not found <= limit:
+        if not found <= (limit if self._timed else sys.float_info.max):
             self._breach(what, round(found, 2), f"≤ {limit:g}")
 
     def note(self, what: str, figure: float) -> None:
