@@ -12,7 +12,7 @@ from tests.chaos.campaign import Campaign, gathered
 from tests.chaos.ground import HARDLY_ANY, so
 
 HOLD_SECONDS = 1.0
-"""How long no job can be committed before the API is killed: an answer in that time is a lie."""
+"""How long commits have been held up before the API is killed: an answer in that time is a lie."""
 
 MOST_REPEATS = 4
 
@@ -55,6 +55,7 @@ class Submissions(Campaign[Size]):
             asked = [Asked(uuid4().hex) for _ in range(self.size.at_once)]
             async with self.ground.locked("transcript_jobs", "SHARE"):  # no row can be written, all can be read
                 posts = [asyncio.create_task(self._once(each)) for each in asked]
+                await so(lambda posts=posts: self._all_held_up(posts), within=30)  # type: ignore[misc]
                 await asyncio.wait(posts, timeout=HOLD_SECONDS)
                 await asyncio.to_thread(self.ground.whole.kill, "api")
                 self.injected()
@@ -62,6 +63,11 @@ class Submissions(Campaign[Size]):
             await self.ground.answers()
             await asyncio.gather(*(self._until_answered(each, repeats=1) for each in asked))
             await self._judge(asked)
+
+    async def _all_held_up(self, posts: list[asyncio.Task[bool]]) -> bool:
+        """Whoever has not been answered waits for the lock."""
+        held_up = await self.ground.sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(held_up + sum(post.done() for post in posts) >= len(posts))
 
     async def at_random(self) -> None:
         asked: list[Asked] = []
