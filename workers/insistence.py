@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 
-async def insist(write: Callable[[], Awaitable[bool]]) -> bool:
+async def insist(write: Callable[[], Awaitable[bool]], *, longest_pause: float = LONGEST_PAUSE_SECONDS) -> bool:
     """What the write answers once database and store have let it through: False where it found its work taken."""
     pause = FIRST_PAUSE_SECONDS
     while True:
@@ -20,4 +20,4 @@ async def insist(write: Callable[[], Awaitable[bool]]) -> bool:
         except (DatabaseUnavailable, StorageUnavailable) as error:
             log.warning("waiting to save: %s", error.code)
             await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+            pause = min(longest_pause, pause * 2)

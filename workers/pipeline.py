@@ -48,6 +48,8 @@ FETCH_STAGE = "fetch"
 
 RELEASE_SECONDS = 3.0
 """How long giving a job back may take: a drain ends soon even while PostgreSQL is away."""
+RELEASE_AGAIN_SECONDS = 0.3
+"""Between two tries at it: a database that comes back shortly before the end still takes the job back."""
 
 
 STOPPED = {Standing.CANCEL: Outcome.CANCELLED, Standing.OVERDUE: Outcome.OVERDUE, Standing.LOST: Outcome.LOST}
@@ -207,7 +209,10 @@ async def _fail(platform: Platform, attempt: Attempt, error: EscribaError, endin
 async def _give_back(platform: Platform, attempt: Attempt) -> None:
     try:
         async with asyncio.timeout(RELEASE_SECONDS):
-            await _persist(lambda: attempts.release(platform, attempt, reason="the worker shut down"), lenient=True)
+            await insist(
+                lambda: attempts.release(platform, attempt, reason="the worker shut down"),
+                longest_pause=RELEASE_AGAIN_SECONDS,
+            )
     except TimeoutError:
         log.warning("the job could not be given back: it goes to others once its lease has run out")
 
