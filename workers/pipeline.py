@@ -34,7 +34,7 @@ from services import attempts, engine_reports, fetching, stages
 from services.attempts import Attempt, Pinned, Standing, Waiting
 from services.platform import Platform
 from workers.hearing import Cast, Recording, fetch, hear, lacks_speakers, prepare
-from workers.insistence import insist
+from workers.insistence import RELEASE_SECONDS, give_back, insist
 from workers.measuring import Ending, Outcome, attempted, heard, stage
 from workers.recorder import Recorder
 
@@ -45,12 +45,6 @@ BEATS_PER_LEASE = 5
 
 FETCH_STAGE = "fetch"
 """Of a job whose recording is fetched."""
-
-RELEASE_SECONDS = 3.0
-"""How long giving a job back may take: a drain ends soon even while PostgreSQL is away."""
-RELEASE_AGAIN_SECONDS = 0.3
-"""Between two tries at it: a database that comes back shortly before the end still takes the job back."""
-
 
 STOPPED = {Standing.CANCEL: Outcome.CANCELLED, Standing.OVERDUE: Outcome.OVERDUE, Standing.LOST: Outcome.LOST}
 
@@ -203,16 +197,12 @@ async def _conclude(platform: Platform, attempt: Attempt, work: Coroutine[Any, A
 async def _fail(platform: Platform, attempt: Attempt, error: EscribaError, ending: Ending, *, retryable: bool) -> None:
     again = attempt.is_tried_again(retryable=retryable)
     ending.outcome, ending.code = (Outcome.RETRIED if again else Outcome.FAILED), error.code
-    await _persist(partial(attempts.fail, platform, attempt, error, retryable=retryable), lenient=True)
+    await insist(partial(attempts.fail, platform, attempt, error, retryable=retryable))
 
 
 async def _give_back(platform: Platform, attempt: Attempt) -> None:
     try:
-        async with asyncio.timeout(RELEASE_SECONDS):
-            await insist(
-                lambda: attempts.release(platform, attempt, reason="the worker shut down"),
-                longest_pause=RELEASE_AGAIN_SECONDS,
-            )
+        await give_back(lambda: attempts.release(platform, attempt, reason="the worker shut down"))
     except TimeoutError:
         log.warning("the job could not be given back: it goes to others once its lease has run out")
 
@@ -221,9 +211,9 @@ async def _stop(platform: Platform, attempt: Attempt, standing: Standing) -> Non
     log.info("the attempt was stopped: %s", standing)
     # A wish to cancel that comes with the end makes the row refuse the end, which looks as if the job were lost.
     if standing in (Standing.CANCEL, Standing.LOST):
-        await _persist(lambda: attempts.cancel(platform, attempt), lenient=True)
+        await insist(lambda: attempts.cancel(platform, attempt))
     elif standing == Standing.OVERDUE:
-        await _persist(lambda: attempts.fail(platform, attempt, DeadlinePassed(), retryable=False), lenient=True)
+        await insist(lambda: attempts.fail(platform, attempt, DeadlinePassed(), retryable=False))
 
 
 async def _attend(platform: Platform, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
@@ -260,9 +250,9 @@ async def _beat(platform: Platform, attempt: Attempt) -> Standing:
             return standing
 
 
-async def _persist(write: Callable[[], Awaitable[bool]], *, lenient: bool = False) -> None:
+async def _persist(write: Callable[[], Awaitable[bool]]) -> None:
     """Write what must not be lost, for as long as it takes. A write that finds the job taken ends the attempt."""
-    if not await insist(write) and not lenient:
+    if not await insist(write):
         raise NotOurs(Standing.LOST)
 
 

@@ -19,7 +19,7 @@ from services import attempts, videos
 from services.platform import Platform
 from services.videos import Rendering
 from workers.hearing import fetch
-from workers.insistence import insist
+from workers.insistence import give_back, insist
 from workers.measuring import stage
 from workers.schedule import every
 
@@ -30,7 +30,6 @@ LOOK_SECONDS = 1.0
 
 BEATS_PER_LEASE = 5
 CHUNK_BYTES = 1 << 20
-RELEASE_SECONDS = 3.0
 
 
 class Studio:
@@ -136,8 +135,7 @@ class Studio:
 
     async def _give_back(self, rendering: Rendering) -> None:
         try:
-            async with asyncio.timeout(RELEASE_SECONDS):
-                await videos.release(self._platform, rendering)
+            await give_back(lambda: videos.release(self._platform, rendering))
         except (EscribaError, TimeoutError):
             log.warning("the video could not be given back: it goes to others once its lease has run out")
 
