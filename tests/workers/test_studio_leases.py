@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import StorageUnavailable
+from domain.errors import DatabaseUnavailable, StorageUnavailable
 from domain.lifecycle import MAX_CRASHES
 from domain.videos import VideoState
 from services import ending, upkeep, videos
@@ -98,9 +98,18 @@ async def test_after_a_pause_every_lease_is_renewed(platform: Platform, monkeypa
     assert (await now(platform, job_id, video_id)).progress == 0.5
 
 
+@pytest.mark.parametrize("times_away", [0, 2])
 async def test_a_worker_that_shuts_down_gives_its_video_back_uncharged(
-    platform: Platform, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, studio: Studio, monkeypatch: pytest.MonkeyPatch, times_away: int
 ) -> None:
+    away, release = iter(range(times_away)), videos.release
+
+    async def when_the_database_is_back(platform: Platform, rendering: Rendering) -> bool:
+        if next(away, None) is not None:
+            raise DatabaseUnavailable
+        return await release(platform, rendering)
+
+    monkeypatch.setattr(videos, "release", when_the_database_is_back)
     job_id = await heard(platform)
     video_id, begun = await asked(platform, job_id), asyncio.Event()
 
